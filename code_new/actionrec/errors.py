@@ -1,0 +1,24 @@
+"""The errors that a user can cause: the front doors print them as one line and exit."""
+
+from __future__ import annotations
+
+
+class UserError(ValueError):
+    """What is wrong (with the value), where (file, line, id, key), and how to fix it, in one line."""
+
+    exit_code = 2
+
+
+class SecurityError(UserError):
+    """An input was refused because opening it could do harm; nothing of it was executed or read further."""
+
+    exit_code = 4
+
+
+def nearest(name: str, known: list[str]) -> list[str]:
+    """`known` with the names most like `name` first, the rest in alphabetical order."""
+    from difflib import get_close_matches
+
+    folded = {k.lower(): k for k in known}
+    close = [folded[m] for m in get_close_matches(name.lower(), list(folded), n=3, cutoff=0.5)]
+    return close + sorted(k for k in known if k not in close)
