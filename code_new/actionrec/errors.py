@@ -4,13 +4,13 @@ from __future__ import annotations
 
 
 class UserError(ValueError):
-    """What is wrong (with the value), where (file, line, id, key), and how to fix it, in one line."""
+    """One line: what is wrong (with the value), where (file, line, id, key), how to fix it."""
 
     exit_code = 2
 
 
 class SecurityError(UserError):
-    """An input was refused because opening it could do harm; nothing of it was executed or read further."""
+    """An input was refused because opening it could do harm; nothing of it was executed."""
 
     exit_code = 4
 

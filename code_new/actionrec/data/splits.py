@@ -1,0 +1,100 @@
+"""The clips of a run: its splits, class names and segments, checked before a model is built.
+
+A data set is one line in `actionrec.data.DATASETS`.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from actionrec.data import DATASETS
+from actionrec.data.annotations import ClipTable, check_disjoint, read_clips
+from actionrec.data.class_table import read_class_names
+from actionrec.data.decoding import find_missing, open_source
+from actionrec.data.workbook import read_class_counts
+from actionrec.errors import UserError
+from actionrec.metrics.segments import Segments, segment_classes
+from actionrec.types import DataSettings, RunSettings
+
+logger = logging.getLogger(__name__)
+
+
+def charades_csv(path: Path, data: DataSettings) -> ClipTable:
+    """The clips of a Charades-style CSV, one row a frame."""
+    return read_clips(path, num_classes=data.num_classes, unlabelled_frames=data.unlabelled_frames)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """train is None when neither training nor the definition of head, middle and tail needs it."""
+
+    train: ClipTable | None
+    val: ClipTable
+    class_names: tuple[str, ...]
+    segments: Segments
+
+
+def _needs_train(settings: RunSettings) -> bool:
+    return settings.train.enable or settings.metrics.segments in ("train", "all")
+
+
+def _report_counts(train: ClipTable, num_classes: int) -> None:
+    empty = np.flatnonzero(train.class_counts(num_classes) == 0)
+    if len(empty):
+        logger.warning(
+            "%d of %d classes have no training clip (counted as 1 by the losses): %s",
+            len(empty),
+            num_classes,
+            " ".join(map(str, empty)),
+        )
+
+
+def check_files(table: ClipTable, data: DataSettings) -> None:
+    """Raises UserError when a clip lacks files, with the first of them."""
+    missing = find_missing(table, open_source(table, data))
+    if missing:
+        raise UserError(missing)
+
+
+def load_splits(settings: RunSettings) -> Splits:
+    """Read and check the annotation of a run. Raises UserError for each kind of mistake in it."""
+    data, metrics = settings.data, settings.metrics
+    read = DATASETS[settings.dataset]
+    val = read(data.annotation_dir / "val.csv", data)
+    train = read(data.annotation_dir / "train.csv", data) if _needs_train(settings) else None
+    names = (
+        read_class_names(metrics.class_table, data.num_classes)
+        if metrics.class_table
+        else tuple(f"class {c}" for c in range(data.num_classes))
+    )
+    if train is not None:
+        check_disjoint(train, val)
+        _report_counts(train, data.num_classes)
+    if settings.train.enable and train is not None:
+        if len(train) < settings.loader.train_batch:
+            raise UserError(
+                f"TRAIN.BATCH_SIZE: {settings.loader.train_batch} is more than the {len(train)} "
+                f"clips of {train.source}"
+            )
+        check_files(train, data)
+    check_files(val, data)
+    for table in (train, val):
+        for note in table.notes if table is not None else ():
+            logger.warning("%s", note)
+    return Splits(train, val, names, _segments(settings, train, val))
+
+
+def _segments(settings: RunSettings, train: ClipTable | None, val: ClipTable) -> Segments:
+    metrics, num_classes = settings.metrics, settings.data.num_classes
+    by_table = metrics.segments == "workbook" and metrics.class_table is not None
+    return segment_classes(
+        metrics.segments,
+        train_counts=train.class_counts(num_classes) if train is not None else None,
+        test_counts=val.class_counts(num_classes),
+        table_counts=read_class_counts(metrics.class_table, num_classes) if by_table else None,
+        cuts=metrics.cuts,
+    )

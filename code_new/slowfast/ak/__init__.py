@@ -1,0 +1,1 @@
+"""Glue between SlowFast and `actionrec`: the configuration, the two bases, and the run itself."""

@@ -1,0 +1,155 @@
+"""Which values of the configuration can be used; each answer names key, value and way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fvcore.common.config import CfgNode
+
+from actionrec.errors import nearest
+from slowfast.ak import base
+
+AT_LEAST: dict[str, float] = {
+    "TRAIN.BATCH_SIZE": 1,
+    "TRAIN.EVAL_PERIOD": 1,
+    "TRAIN.CHECKPOINT_PERIOD": 1,
+    "TEST.BATCH_SIZE": 1,
+    "TEST.NUM_ENSEMBLE_VIEWS": 1,
+    "TEST.NUM_SPATIAL_CROPS": 1,
+    "DATA.NUM_FRAMES": 1,
+    "DATA.SAMPLING_RATE": 1,
+    "DATA.TRAIN_CROP_SIZE": 1,
+    "DATA.TEST_CROP_SIZE": 1,
+    "MODEL.NUM_CLASSES": 1,
+    "MODEL.DROPOUT_RATE": 0,
+    "SOLVER.MAX_EPOCH": 1,
+    "SOLVER.BASE_LR": 0,
+    "SOLVER.WARMUP_EPOCHS": 0,
+    "SOLVER.WARMUP_START_LR": 0,
+    "SOLVER.COSINE_END_LR": 0,
+    "SOLVER.WEIGHT_DECAY": 0,
+    "SOLVER.MOMENTUM": 0,
+    "BN.WEIGHT_DECAY": 0,
+    "BN.NUM_BATCHES_PRECISE": 0,
+    "DATA_LOADER.NUM_WORKERS": 0,
+    "NUM_GPUS": 0,
+    "LOG_PERIOD": 1,
+    "RNG_SEED": 0,
+    "SLOWFAST.ALPHA": 1,
+}
+ONE_OF: dict[str, tuple[Any, ...]] = {
+    "ENGINE": ("auto", "ours", "upstream"),
+    "DATA.SOURCE": ("auto", "frames", "video"),
+    "DATA.ENSEMBLE_METHOD": ("sum", "max", "mean"),
+    "DATA.DECODING_BACKEND": ("pyav",),
+    "METRICS.SEGMENTS": ("train", "workbook", "all", "published"),
+    "MODEL.HEAD_ACT": ("sigmoid", "softmax"),
+    "SOLVER.OPTIMIZING_METHOD": ("sgd", "adam", "adamw"),
+    "SOLVER.LR_POLICY": ("cosine", "steps_with_relative_lrs"),
+    "BN.NORM_TYPE": ("batchnorm", "sync_batchnorm"),
+}
+
+
+def _get(cfg: CfgNode, name: str) -> Any:
+    for part in name.split("."):
+        cfg = cfg[part]
+    return cfg
+
+
+def _ranges(cfg: CfgNode) -> Iterator[str]:
+    for name, least in AT_LEAST.items():
+        value = _get(cfg, name)
+        if not value >= least:
+            yield f"{name}: {value} is too small, it is at least {least:g}"
+    for name, allowed in ONE_OF.items():
+        value = _get(cfg, name)
+        if value not in allowed:
+            yield f"{name}: {value!r} is not one of {', '.join(nearest(str(value), list(allowed)))}"
+    for name in ("SOLVER.BASE_LR", "SOLVER.MAX_EPOCH"):
+        if _get(cfg, name) == 0:
+            yield f"{name}: 0 would train nothing"
+    for name in ("DATA.MEAN", "DATA.STD"):
+        if len(_get(cfg, name)) != 3:
+            yield f"{name}: {_get(cfg, name)} has not three values, one a channel"
+    if any(value <= 0 for value in cfg.DATA.STD):
+        yield f"DATA.STD: {cfg.DATA.STD} must be positive"
+
+
+def _geometry(cfg: CfgNode) -> Iterator[str]:
+    jitter, crop = cfg.DATA.TRAIN_JITTER_SCALES, cfg.DATA.TRAIN_CROP_SIZE
+    if len(jitter) != 2 or not crop <= jitter[0] <= jitter[1]:
+        yield (
+            f"DATA.TRAIN_JITTER_SCALES: {jitter} is no range [smallest, largest] of short sides "
+            f"from DATA.TRAIN_CROP_SIZE {crop} up"
+        )
+    if crop % 32 and cfg.MODEL.ARCH != "x3d":
+        yield (
+            f"DATA.TRAIN_CROP_SIZE: {crop} is not a multiple of 32, which {cfg.MODEL.ARCH} needs; "
+            f"{max(crop // 32, 1) * 32} and {(crop // 32 + 1) * 32} are"
+        )
+    if cfg.MODEL.ARCH == "slowfast" and cfg.DATA.NUM_FRAMES % max(cfg.SLOWFAST.ALPHA, 1):
+        yield (
+            f"SLOWFAST.ALPHA: DATA.NUM_FRAMES {cfg.DATA.NUM_FRAMES} is not a multiple of "
+            f"{cfg.SLOWFAST.ALPHA}"
+        )
+    pathways = 2 if cfg.MODEL.ARCH == "slowfast" else 1
+    if len(cfg.DATA.INPUT_CHANNEL_NUM) != pathways:
+        yield (
+            f"DATA.INPUT_CHANNEL_NUM: {cfg.DATA.INPUT_CHANNEL_NUM} has not one value for each of "
+            f"the {pathways} pathways of {cfg.MODEL.ARCH}"
+        )
+
+
+def _files(cfg: CfgNode) -> Iterator[str]:
+    folder = Path(cfg.DATA.PATH_TO_DATA_DIR)
+    if not cfg.DATA.PATH_TO_DATA_DIR or not folder.is_dir():
+        yield (
+            f"DATA.PATH_TO_DATA_DIR: no such folder: {str(folder)!r}; it holds train.csv and "
+            "val.csv; link yours with prepare_dir_AR.sh --data"
+        )
+    for name in (
+        "TRAIN.CHECKPOINT_FILE_PATH",
+        "TEST.CHECKPOINT_FILE_PATH",
+        "LOSS.CLASS_COUNTS",
+        "METRICS.CLASS_TABLE",
+        "TENSORBOARD.CLASS_NAMES_PATH",
+    ):
+        value = _get(cfg, name)
+        if value and not Path(value).is_file():
+            yield f"{name}: no such file: {value}"
+
+
+def _combinations(cfg: CfgNode) -> Iterator[str]:
+    if not cfg.DATA.MULTI_LABEL:
+        yield "DATA.MULTI_LABEL: False, but these data sets have several labels a clip; set it True"
+    if cfg.NUM_GPUS > 1 or cfg.NUM_SHARDS > 1:
+        yield (
+            f"NUM_GPUS: {cfg.NUM_GPUS}, NUM_SHARDS: {cfg.NUM_SHARDS}: several devices are not "
+            "supported yet; use NUM_GPUS 1 (or 0 for the CPU)"
+        )
+    for phase in ("TRAIN", "TEST"):
+        if cfg[phase].CHECKPOINT_TYPE != "pytorch":
+            yield (
+                f"{phase}.CHECKPOINT_TYPE: {cfg[phase].CHECKPOINT_TYPE!r} files are pickles and "
+                "are not read; use the .pyth file of the model zoo and `pytorch`"
+            )
+    if cfg.BN.NUM_SPLITS > 1:
+        yield f"BN.NUM_SPLITS: {cfg.BN.NUM_SPLITS} is not supported, only 1"
+    cuts = cfg.METRICS.SEGMENT_CUTS
+    if cuts and not (
+        len(cuts) == 2 and all(isinstance(c, int) for c in cuts) and cuts[0] > cuts[1]
+    ):
+        yield f"METRICS.SEGMENT_CUTS: {cuts} is not [h, t] with whole numbers h > t"
+    if cfg.SOLVER.LR_POLICY == "cosine" and cfg.SOLVER.COSINE_END_LR >= cfg.SOLVER.BASE_LR:
+        yield f"SOLVER.COSINE_END_LR: {cfg.SOLVER.COSINE_END_LR} is not below BASE_LR"
+    if not (cfg.TRAIN.ENABLE or cfg.TEST.ENABLE):
+        yield "TRAIN.ENABLE and TEST.ENABLE are both False: there is nothing to do"
+
+
+def check_choices(cfg: CfgNode) -> list[str]:
+    """One line for each value that cannot be used, none when all can."""
+    problem = base.check_arch(cfg.MODEL.ARCH)
+    problems = [problem] if problem else list(_geometry(cfg))
+    return [*problems, *_ranges(cfg), *_files(cfg), *_combinations(cfg)]

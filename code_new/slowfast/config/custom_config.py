@@ -1,0 +1,80 @@
+"""Our configuration keys. Upstream calls `add_custom_config` on the git base, we on the wheel.
+
+`docs/configs.md` is made from this table. SlowFast's own keys keep their names and meaning.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from fvcore.common.config import CfgNode
+
+
+class Key(NamedTuple):
+    default: Any  # its type is the key's type
+    unit: str  # a unit, or the allowed values
+    meaning: str
+
+
+KEYS: dict[str, Key] = {
+    "ENGINE": Key(
+        "auto",
+        "auto, ours, upstream",
+        "Which training loop runs: ours for the datasets that it knows, upstream's for the rest.",
+    ),
+    "DATA.SOURCE": Key(
+        "auto",
+        "frames, video, auto",
+        "Read image folders or video files; auto takes the frames where they are, else the videos.",
+    ),
+    "DATA.VIDEO_PREFIX": Key(
+        "",
+        "folder",
+        "Holds <clip id>.mp4. Image folders are found below DATA.PATH_PREFIX.",
+    ),
+    "LOSS.PARAMS": Key(
+        {},
+        "name: value",
+        "Parameters of the loss named by MODEL.LOSS_FUNC, see docs/losses.md.",
+    ),
+    "LOSS.CLASS_COUNTS": Key(
+        "",
+        "workbook (.xlsx)",
+        "Class counts for the losses; empty: the clips of the training annotation are counted.",
+    ),
+    "METRICS.SEGMENTS": Key(
+        "train",
+        "train, workbook, all, published",
+        "Which counts divide the classes into head, middle and tail, see docs/metrics.md.",
+    ),
+    "METRICS.SEGMENT_CUTS": Key(
+        [],
+        "[h, t] in clips",
+        "Head has more than h clips, tail at most t; empty: the definition's own cuts.",
+    ),
+    "METRICS.CLASS_TABLE": Key(
+        "",
+        "workbook (.xlsx) or JSON",
+        "Class names, and the counts of the segments `workbook`; "
+        "empty: df_action.xlsx in DATA.PATH_TO_DATA_DIR where there is one.",
+    ),
+}
+
+
+def add_keys(cfg: CfgNode, keys: dict[str, Key]) -> None:
+    """Add each key that `cfg` does not have, with its default; makes the sections on the way."""
+    for name, key in keys.items():
+        *sections, leaf = name.split(".")
+        node = cfg
+        for section in sections:
+            if section not in node:
+                node[section] = CfgNode()
+            node = node[section]
+        if leaf not in node:
+            node[leaf] = (
+                CfgNode(key.default, new_allowed=True) if key.default == {} else key.default
+            )
+
+
+def add_custom_config(_C: CfgNode) -> None:
+    add_keys(_C, KEYS)

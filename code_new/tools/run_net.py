@@ -1,0 +1,67 @@
+"""Train and test: `python tools/run_net.py --cfg FILE.yaml [KEY VALUE ...]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+# Python puts the folder that this link leads to on the path; meant is the tree that it stands in.
+TREE = Path(__file__).absolute().parents[1]
+OVERLAY = Path(__file__).resolve().parent
+sys.path[:] = [str(TREE), *(p for p in sys.path if Path(p).resolve() != OVERLAY)]
+
+
+def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The options, and the KEY VALUE overrides, with or without `--opts` before them."""
+    parser = argparse.ArgumentParser(
+        prog="run_net.py",
+        description="Train and test a video model as a YAML configuration says.",
+        epilog="Example: python tools/run_net.py --cfg configs/AK/SLOWFAST_8x8_R50.yaml "
+        "MODEL.LOSS_FUNC LDAM OUTPUT_DIR results/ldam",
+    )
+    parser.add_argument("--cfg", metavar="FILE", help="the YAML configuration (required)")
+    parser.add_argument("--shard_id", type=int, default=0, help="number of this machine, from 0")
+    parser.add_argument("--num_shards", type=int, default=1, help="number of machines")
+    parser.add_argument("--init_method", default="tcp://localhost:9999", help="where they meet")
+    parser.add_argument(
+        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="override keys of the file"
+    )
+    args = parser.parse_args([a for a in argv if a != "--opts"])
+    if args.cfg is None:
+        parser.error("--cfg FILE is missing, for example --cfg configs/AK/SLOWFAST_8x8_R50.yaml")
+    overrides = list(args.opts)
+    if args.num_shards != 1 or args.shard_id != 0:
+        overrides += ["NUM_SHARDS", str(args.num_shards), "SHARD_ID", str(args.shard_id)]
+    return args, overrides
+
+
+def main(argv: list[str]) -> int:
+    args, overrides = parse(argv)
+    if not (TREE / "slowfast" / "models" / "video_model_builder.py").is_file():
+        print(
+            f"run_net: error: {TREE} is no prepared SlowFast tree; run prepare_dir_AR.sh, then "
+            "`cd SlowFast && python tools/run_net.py ...`",
+            file=sys.stderr,
+        )
+        return 2
+    from actionrec.errors import UserError
+    from slowfast.ak import runner
+
+    try:
+        runner.main(Path(args.cfg), overrides)
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"run_net: error: {line}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(
+            "run_net: interrupted; the same command goes on from the last checkpoint",
+            file=sys.stderr,
+        )
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
