@@ -16,7 +16,7 @@ from slowfast.ak.settings import make_settings
 def choose_engine(cfg: CfgNode, base_kind: str) -> str:
     """`ours` or `upstream`. Raises UserError when the phases disagree or the base lacks it.
 
-    `auto` takes ours for the data sets that ours reads, else upstream's own tools, which only git has.
+    `auto` takes ours for the data sets that it reads, else upstream's tools, which only git has.
     """
     enabled = [phase for phase in ("TRAIN", "TEST") if cfg[phase].ENABLE]
     names = {phase: cfg[phase].DATASET for phase in enabled}
