@@ -1,0 +1,146 @@
+"""Losses for several labels a clip and a long tail: logits, targets (N, C) -> scalar or (N, C).
+
+    criterion = losses.build("LDAM", class_counts=counts, max_m=0.5)
+    criterion.set_epoch(epoch)
+    loss = criterion(logits, targets)
+
+A new loss is a file with a subclass of `losses.base.Loss` and a line in LOSSES. Needs nothing but
+torch.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+
+from losses.base import Loss
+from losses.bce import BCE, BCEOfProbabilities
+from losses.cross_entropy import CrossEntropy, SoftCrossEntropy
+from losses.eql import EQL
+from losses.focal import Focal
+from losses.ldam import LDAM
+from losses.released import ReleasedEQL, ReleasedFocal, ReleasedLDAM
+from losses.run import set_run_counts
+from losses.weighting import Counts, class_balanced_weights
+
+__all__ = [
+    "LOSSES",
+    "RELEASED",
+    "Loss",
+    "UnknownLoss",
+    "build",
+    "check",
+    "class_balanced_weights",
+    "parameters",
+    "set_run_counts",
+]
+
+LOSSES: dict[str, type[Loss]] = {
+    "bce_loss": BCE,
+    "focal_loss": Focal,
+    "LDAM": LDAM,
+    "EQL": EQL,
+    # SlowFast's own names
+    "bce": BCEOfProbabilities,
+    "bce_logit": BCE,
+    "cross_entropy": CrossEntropy,
+    "soft_cross_entropy": SoftCrossEntropy,
+}
+
+# variant="released": the arithmetic that Animal Kingdom released, where it differs from the papers.
+RELEASED: dict[str, type[Loss]] = {
+    "bce_loss": BCE,
+    "focal_loss": ReleasedFocal,
+    "LDAM": ReleasedLDAM,
+    "EQL": ReleasedEQL,
+}
+
+# Constructor keywords that the run gives, and no configuration.
+_COMMON = ("class_counts", "num_clips", "generator", "reduction")
+
+
+class UnknownLoss(KeyError):
+    """No loss has this name."""
+
+    def __str__(self) -> str:  # KeyError would show its text in quotes
+        return str(self.args[0])
+
+
+def build(
+    name: str,
+    *,
+    class_counts: Counts | None = None,
+    num_classes: int | None = None,
+    num_clips: int | None = None,
+    reduction: str = "mean",
+    generator: torch.Generator | None = None,
+    variant: str = "paper",
+    **params: Any,
+) -> Loss:
+    """The loss called `name` in LOSSES, with its own parameters `params`.
+
+    class_counts (C,) and num_clips are those of the training split; a loss without need of them
+    ignores them. num_classes: C of the model, to check the counts against. variant: paper or
+    released. Raises UnknownLoss, TypeError for a parameter that the loss does not have, ValueError
+    for a bad value.
+    """
+    known = parameters(name, variant)
+    _refuse_unknown(name, params, known)
+    if class_counts is not None and num_classes is not None and len(class_counts) != num_classes:
+        raise ValueError(
+            f"class_counts has {len(class_counts)} classes, the model {num_classes}; "
+            "check MODEL.NUM_CLASSES"
+        )
+    cls = _find(name, variant)
+    common = {"class_counts": class_counts, "num_clips": num_clips, "generator": generator}
+    accepted = inspect.signature(cls.__init__).parameters
+    try:
+        return cls(
+            reduction=reduction, **{k: v for k, v in common.items() if k in accepted}, **params
+        )
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def check(name: str, params: Mapping[str, Any]) -> None:
+    """Raise what `build` would for this name and these parameters; no counts are needed for it."""
+    _refuse_unknown(name, params, parameters(name, params.get("variant", "paper")))
+    build(name, class_counts=[1], num_clips=1, **params)
+
+
+def parameters(name: str, variant: str = "paper") -> dict[str, Any]:
+    """The parameters of a loss and their defaults; `variant` is one where there is a choice."""
+    accepted = inspect.signature(_find(name, variant).__init__).parameters.values()
+    own = {p.name: p.default for p in accepted if p.name not in ("self", *_COMMON)}
+    return {**own, "variant": "paper"} if name in RELEASED else own
+
+
+def _find(name: str, variant: str) -> type[Loss]:
+    if name not in LOSSES:
+        raise UnknownLoss(
+            f"unknown loss {name!r}; known: {', '.join(_nearest_first(name, LOSSES))}"
+        )
+    if variant == "paper":
+        return LOSSES[name]
+    if variant == "released" and name in RELEASED:
+        return RELEASED[name]
+    variants = "paper or released" if name in RELEASED else "paper only"
+    raise ValueError(f"{name}: variant is {variant!r}; there is {variants}")
+
+
+def _refuse_unknown(name: str, params: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    for param in params:
+        if param not in known:
+            listed = ", ".join(f"{k} {known[k]!r}" for k in _nearest_first(param, known))
+            its = f"its parameters, with defaults: {listed}" if known else "it has none"
+            raise TypeError(f"{name} has no parameter {param!r}; {its}")
+
+
+def _nearest_first(name: str, known: Mapping[str, Any]) -> list[str]:
+    folded = {k.lower(): k for k in known}
+    close = [folded[k] for k in get_close_matches(name.lower(), folded, n=3, cutoff=0.4)]
+    return close + sorted(k for k in known if k not in close)
