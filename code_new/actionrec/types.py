@@ -98,7 +98,6 @@ class TrainSettings:
     checkpoint_period: int = 1
     auto_resume: bool = True
     checkpoint: Path | None = None  # initial weights
-    epoch_reset: bool = False
     inflate: bool = False
     clear_name_pattern: tuple[str, ...] = ()
     precise_bn_batches: int = 0  # 0: off
@@ -106,6 +105,7 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class TestSettings:
+    __test__ = False  # pytest would take it for a test
     enable: bool
     checkpoint: Path | None = None  # None: the one that training left in the output folder
     results: str = ""  # name of the pickle of scores and labels, relative to the output folder

@@ -14,7 +14,7 @@ import numpy as np
 from actionrec.data import DATASETS
 from actionrec.data.annotations import ClipTable, check_disjoint, read_clips
 from actionrec.data.class_table import read_class_names
-from actionrec.data.decoding import find_missing, open_source
+from actionrec.data.decoding import open_source, require_files
 from actionrec.data.workbook import read_class_counts
 from actionrec.errors import UserError
 from actionrec.metrics.segments import Segments, segment_classes
@@ -37,6 +37,13 @@ class Splits:
     class_names: tuple[str, ...]
     segments: Segments
 
+    @property
+    def train_clips(self) -> ClipTable:
+        """The training split of a run that trains."""
+        if self.train is None:
+            raise ValueError("this run was set up without a training split")
+        return self.train
+
 
 def _needs_train(settings: RunSettings) -> bool:
     return settings.train.enable or settings.metrics.segments in ("train", "all")
@@ -51,13 +58,6 @@ def _report_counts(train: ClipTable, num_classes: int) -> None:
             num_classes,
             " ".join(map(str, empty)),
         )
-
-
-def check_files(table: ClipTable, data: DataSettings) -> None:
-    """Raises UserError when a clip lacks files, with the first of them."""
-    missing = find_missing(table, open_source(table, data))
-    if missing:
-        raise UserError(missing)
 
 
 def load_splits(settings: RunSettings) -> Splits:
@@ -78,10 +78,10 @@ def load_splits(settings: RunSettings) -> Splits:
         if len(train) < settings.loader.train_batch:
             raise UserError(
                 f"TRAIN.BATCH_SIZE: {settings.loader.train_batch} is more than the {len(train)} "
-                f"clips of {train.source}"
+                f"clips of {train.source}; lower it"
             )
-        check_files(train, data)
-    check_files(val, data)
+        require_files(train, open_source(train, data))
+    require_files(val, open_source(val, data))
     for table in (train, val):
         for note in table.notes if table is not None else ():
             logger.warning("%s", note)
@@ -90,11 +90,11 @@ def load_splits(settings: RunSettings) -> Splits:
 
 def _segments(settings: RunSettings, train: ClipTable | None, val: ClipTable) -> Segments:
     metrics, num_classes = settings.metrics, settings.data.num_classes
-    by_table = metrics.segments == "workbook" and metrics.class_table is not None
+    table = metrics.class_table if metrics.segments == "workbook" else None
     return segment_classes(
         metrics.segments,
         train_counts=train.class_counts(num_classes) if train is not None else None,
         test_counts=val.class_counts(num_classes),
-        table_counts=read_class_counts(metrics.class_table, num_classes) if by_table else None,
+        table_counts=read_class_counts(table, num_classes) if table else None,
         cuts=metrics.cuts,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 import numpy as np
-from torch import nn
 
 import losses
 from actionrec.data.annotations import ClipTable
@@ -16,9 +15,14 @@ from actionrec.types import LossSettings
 logger = logging.getLogger(__name__)
 
 
-def check_loss(loss: LossSettings, num_classes: int) -> None:
+def check_loss(loss: LossSettings) -> None:
     """Raises UserError for an unknown loss or parameter, or one that the head cannot train."""
-    _build(loss, np.ones(num_classes, dtype=np.int64), num_clips=1)
+    try:
+        losses.check(loss.name, loss.params)
+    except losses.UnknownLoss as error:
+        raise UserError(f"MODEL.LOSS_FUNC: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise UserError(f"LOSS.PARAMS: {error}") from None
     if losses.LOSSES[loss.name].wants == "probabilities":
         raise UserError(
             f"MODEL.LOSS_FUNC: {loss.name} takes probabilities, but the heads give logits in "
@@ -26,7 +30,7 @@ def check_loss(loss: LossSettings, num_classes: int) -> None:
         )
 
 
-def build_criterion(loss: LossSettings, train: ClipTable, num_classes: int) -> nn.Module:
+def build_criterion(loss: LossSettings, train: ClipTable, num_classes: int) -> losses.Loss:
     """The loss module; class counts from the training annotation or LOSS.CLASS_COUNTS."""
     counts = train.class_counts(num_classes)
     if losses.LOSSES[loss.name].single_label:
@@ -34,28 +38,22 @@ def build_criterion(loss: LossSettings, train: ClipTable, num_classes: int) -> n
         if (labels_per_clip != 1).any():
             clip = int(np.flatnonzero(labels_per_clip != 1)[0])
             raise UserError(
-                f"MODEL.LOSS_FUNC: {loss.name} is for one label a clip, but clip "
-                f"{train.ids[clip]} of {train.source} has {int(labels_per_clip[clip])}; use bce_loss"
+                f"MODEL.LOSS_FUNC: {loss.name} is for one label a clip, but clip {train.ids[clip]} "
+                f"of {train.source} has {int(labels_per_clip[clip])}; use bce_loss"
             )
     if loss.class_counts is not None:
         table_counts = read_class_counts(loss.class_counts, num_classes)
         for line in count_conflicts(table_counts, counts):
             logger.warning("%s", line)
         counts = table_counts
-    losses.set_run_counts(counts.tolist(), num_clips=len(train))
-    return _build(loss, counts, num_clips=len(train))
-
-
-def _build(loss: LossSettings, counts: np.ndarray, num_clips: int) -> nn.Module:
+    losses.set_run_counts(counts.tolist(), len(train), params={loss.name: loss.params})
     try:
         return losses.build(
             loss.name,
             class_counts=counts.tolist(),
-            num_classes=len(counts),
-            num_clips=num_clips,
+            num_classes=num_classes,
+            num_clips=len(train),
             **loss.params,
         )
-    except losses.UnknownLoss as error:
-        raise UserError(f"MODEL.LOSS_FUNC: {error}") from None
     except (TypeError, ValueError) as error:
         raise UserError(f"LOSS.PARAMS: {error}") from None

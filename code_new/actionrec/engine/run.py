@@ -22,7 +22,6 @@ from actionrec.engine.evaluate import score_views
 from actionrec.engine.initial_weights import load_exactly, load_initial_weights
 from actionrec.engine.logging import log_json_stats, setup_logging
 from actionrec.engine.output import check_same_run, prepare_output, set_aside_checkpoints
-from actionrec.engine.randomness import seed_start
 from actionrec.engine.results import save_results
 from actionrec.engine.train import Training, train
 from actionrec.errors import UserError
@@ -30,8 +29,10 @@ from actionrec.metrics.ensemble import ViewEnsemble
 from actionrec.metrics.floors import prior_floor, random_floor
 from actionrec.metrics.protocols import MapSummary, summarize
 from actionrec.models.video_model import VideoModel
+from actionrec.randomness import seed_start
 from actionrec.report.tables import map_table
 from actionrec.types import RunSettings
+from losses import Loss
 
 logger = logging.getLogger(__name__)
 
@@ -40,24 +41,24 @@ def run(settings: RunSettings, build_model: Callable[[], nn.Module]) -> None:
     """Train and test as `settings` say. Raises UserError for what a user can mend."""
     device = _device(settings)
     if settings.train.enable:
-        check_loss(settings.loss, settings.data.num_classes)
+        check_loss(settings.loss)
     prepare_output(settings.output_dir)
     setup_logging(settings.output_dir)
     splits = load_splits(settings)
     criterion = None
-    if settings.train.enable and splits.train is not None:
-        criterion = build_criterion(settings.loss, splits.train, settings.data.num_classes)
+    if settings.train.enable:
+        criterion = build_criterion(settings.loss, splits.train_clips, settings.data.num_classes)
     seed_start(settings.seed)
     model = VideoModel(build_model(), settings.input).to(device)
     parameters = sum(p.numel() for p in model.backbone.parameters())
     logger.info("%s: %s parameters, on %s", settings.arch, f"{parameters:,}", device)
-    tested = settings.test.checkpoint
+    trained = None
     if criterion is not None:
         started = time.monotonic()
-        tested = _train(settings, splits, model, criterion) or tested
+        trained = _train(settings, splits, model, criterion)
         logger.info("training took %.0f s", time.monotonic() - started)
     if settings.test.enable:
-        _test(settings, splits, model, tested, trained=criterion is not None)
+        _test(settings, splits, model, trained)
 
 
 def _device(settings: RunSettings) -> torch.device:
@@ -69,9 +70,7 @@ def _device(settings: RunSettings) -> torch.device:
     return torch.device(settings.device)
 
 
-def _train(
-    settings: RunSettings, splits: Splits, model: VideoModel, criterion: nn.Module
-) -> Path | None:
+def _train(settings: RunSettings, splits: Splits, model: VideoModel, criterion: Loss) -> Path:
     """Resume or start, then train; returns the last checkpoint."""
     training = Training.start(settings, splits, model, criterion)
     found = None
@@ -81,8 +80,8 @@ def _train(
         set_aside_checkpoints(settings.output_dir)
     if found is not None:
         path, state, torn = found
-        for damaged in torn:
-            logger.warning("%s is damaged and was passed over", damaged)
+        for reason in torn.values():
+            logger.warning("passed over: %s", reason)
         check_same_run(state["cfg"], settings.config_yaml, path)
         training.restore(state)
         logger.info("resumed from %s, epoch %d is next", path, training.epoch + 1)
@@ -97,19 +96,16 @@ def _train(
         logger.info("initial weights from %s", settings.train.checkpoint)
         for line in report.lines():
             logger.info("%s", line)
-        if not settings.train.epoch_reset and "epoch" in state:
-            logger.info("training starts at epoch 1 with a new optimizer")
+        logger.info("training starts at epoch 1 with a new optimizer")
     train(training)
     return checkpoint.checkpoint_path(settings.output_dir, settings.solver.max_epoch)
 
 
-def _test(
-    settings: RunSettings, splits: Splits, model: VideoModel, path: Path | None, *, trained: bool
-) -> None:
-    data = settings.data
-    if not trained:
-        path = path or _newest(settings)
-        state = checkpoint.load_checkpoint(path)
+def _test(settings: RunSettings, splits: Splits, model: VideoModel, trained: Path | None) -> None:
+    """Test the weights that were just trained and saved in `trained`, else a checkpoint."""
+    data, path = settings.data, trained
+    if path is None:
+        path, state = _checkpoint_to_test(settings)
         load_exactly(model.backbone, state["model_state"], path)
         logger.info("testing %s", path)
     clips = splits.val
@@ -126,13 +122,16 @@ def _test(
     _report(settings, splits, scores, targets, path)
 
 
-def _newest(settings: RunSettings) -> Path:
+def _checkpoint_to_test(settings: RunSettings) -> tuple[Path, dict[str, Any]]:
+    """The one that the configuration names, else the newest of the output folder."""
+    if settings.test.checkpoint is not None:
+        return settings.test.checkpoint, checkpoint.load_checkpoint(settings.test.checkpoint)
     found = checkpoint.find_resume(settings.output_dir)
     if found is None:
         raise UserError(
             f"TEST.CHECKPOINT_FILE_PATH: empty, and {settings.output_dir} holds no checkpoint"
         )
-    return found[0]
+    return found.path, found.state
 
 
 def _report(
@@ -140,7 +139,7 @@ def _report(
     splits: Splits,
     scores: np.ndarray,
     targets: np.ndarray,
-    tested: Path | None,
+    tested: Path,
 ) -> None:
     """Save the scores and print the table; a failure of the one does not keep the other back."""
     lines = [f"log          {settings.output_dir / 'stdout.log'}", f"checkpoint   {tested}"]

@@ -47,7 +47,6 @@ ONE_OF: dict[str, tuple[Any, ...]] = {
     "METRICS.SEGMENTS": ("train", "workbook", "all", "published"),
     "MODEL.HEAD_ACT": ("sigmoid", "softmax"),
     "SOLVER.OPTIMIZING_METHOD": ("sgd", "adam", "adamw"),
-    "SOLVER.LR_POLICY": ("cosine", "steps_with_relative_lrs"),
     "BN.NORM_TYPE": ("batchnorm", "sync_batchnorm"),
 }
 
@@ -142,8 +141,6 @@ def _combinations(cfg: CfgNode) -> Iterator[str]:
         len(cuts) == 2 and all(isinstance(c, int) for c in cuts) and cuts[0] > cuts[1]
     ):
         yield f"METRICS.SEGMENT_CUTS: {cuts} is not [h, t] with whole numbers h > t"
-    if cfg.SOLVER.LR_POLICY == "cosine" and cfg.SOLVER.COSINE_END_LR >= cfg.SOLVER.BASE_LR:
-        yield f"SOLVER.COSINE_END_LR: {cfg.SOLVER.COSINE_END_LR} is not below BASE_LR"
     if not (cfg.TRAIN.ENABLE or cfg.TEST.ENABLE):
         yield "TRAIN.ENABLE and TEST.ENABLE are both False: there is nothing to do"
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from fvcore.common.config import CfgNode
 
+from actionrec.engine.schedule import check_schedule
 from actionrec.errors import UserError
 from actionrec.types import (
     DataSettings,
@@ -147,6 +148,10 @@ def make_settings(cfg: CfgNode, problems: list[str]) -> RunSettings:
     Raises UserError with one line for each of `problems` and each value that cannot be used.
     """
     problems = [*problems, *check_choices(cfg), *_unused_keys(cfg)]
+    try:
+        check_schedule(_solver(cfg))
+    except UserError as error:
+        problems.append(str(error))
     if problems:
         raise UserError("\n".join(problems))
     return RunSettings(

@@ -1,0 +1,145 @@
+"""From datasets to batches. Frames travel as uint8; floats are made on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+
+from actionrec.data.dataset import TestDataset, TrainDataset, ValDataset
+from actionrec.errors import UserError
+from actionrec.randomness import epoch_order
+from actionrec.types import Batch, ClipViews, LoaderSettings
+
+Clips = TrainDataset | ValDataset | TestDataset
+
+
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """The full batches of one epoch, as lists of (epoch, clip); the rest is left out."""
+
+    def __init__(self, num_clips: int, batch: int, seed: int) -> None:
+        if batch > num_clips:
+            raise UserError(
+                f"TRAIN.BATCH_SIZE {batch} is more than the {num_clips} training clips; lower it"
+            )
+        self.num_clips = num_clips
+        self.batch = batch
+        self.seed = seed
+        self.epoch = 0
+        self.start_step = 0
+
+    def set_epoch(self, epoch: int, start_step: int = 0) -> None:
+        """Choose the epoch, and how many of its first batches were trained on before."""
+        self.epoch = epoch
+        self.start_step = start_step
+
+    def __len__(self) -> int:
+        return self.num_clips // self.batch - self.start_step
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = epoch_order(self.seed, self.epoch, self.num_clips).tolist()
+        for step in range(self.start_step, self.num_clips // self.batch):
+            clips = order[step * self.batch : (step + 1) * self.batch]
+            yield [(self.epoch, clip) for clip in clips]
+
+
+class ClipLoader(DataLoader):
+    """A DataLoader out of whose workers a UserError comes as it was raised.
+
+    PyTorch would put the worker's traceback into the message. So a worker returns the error instead
+    of a sample, and it is raised here.
+    """
+
+    def __init__(self, dataset: Clips, settings: LoaderSettings, **options: Any) -> None:
+        super().__init__(
+            _ErrorsAsItems(dataset),
+            num_workers=settings.num_workers,
+            pin_memory=settings.pin_memory,
+            persistent_workers=settings.num_workers > 0,
+            worker_init_fn=_one_thread,
+            # Without one of its own, a loader draws from torch's global generator at every pass.
+            generator=torch.Generator(),
+            **options,
+        )
+
+    def set_epoch(self, epoch: int, start_step: int = 0) -> None:
+        """Choose what the next pass over a training loader gives: see EpochBatches."""
+        if isinstance(self.batch_sampler, EpochBatches):
+            self.batch_sampler.set_epoch(epoch, start_step)
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        for batch in super().__iter__():
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+
+
+def train_loader(dataset: TrainDataset, settings: LoaderSettings) -> ClipLoader:
+    """Batches of tensors in the order of `loader.set_epoch(epoch, start_step)`."""
+    order = EpochBatches(len(dataset), settings.train_batch, settings.seed)
+    return ClipLoader(dataset, settings, batch_sampler=order, collate_fn=_collate)
+
+
+def val_loader(dataset: ValDataset, settings: LoaderSettings) -> ClipLoader:
+    """Batches of tensors in the order of the annotation, the last one as large as it comes."""
+    return ClipLoader(dataset, settings, batch_size=settings.test_batch, collate_fn=_collate)
+
+
+def test_loader(dataset: TestDataset, settings: LoaderSettings) -> ClipLoader:
+    """One ClipViews a clip, in the order of the annotation; cut them with `view_batches`."""
+    # Arrays travel through pipes: a bank may be larger than the shared memory that containers have.
+    return ClipLoader(dataset, settings, batch_size=None, collate_fn=_as_is)
+
+
+test_loader.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for a test
+
+
+def view_batches(clip: ClipViews, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut the views of a clip from its bank, at most `batch` at a time.
+
+    Yields frames (B, T, crop, crop, 3) uint8 on the device of the bank, which may be a tensor, and
+    the numbers of the views (B,) int64 on the CPU, rising from 0.
+    """
+    bank = torch.as_tensor(clip.bank)
+    rows = torch.as_tensor(clip.view_frames, device=bank.device)
+    num_crops = len(clip.crop_offsets)
+    for numbers in torch.arange(len(rows) * num_crops).split(batch):
+        views = []
+        for number in numbers.tolist():
+            top, left = (int(offset) for offset in clip.crop_offsets[number % num_crops])
+            window = bank[:, top : top + clip.crop_px, left : left + clip.crop_px]
+            views.append(window[rows[number // num_crops]])
+        yield torch.stack(views), numbers
+
+
+class _ErrorsAsItems(Dataset):
+    def __init__(self, dataset: Clips) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: Any) -> Any:
+        try:
+            return self.dataset[index]
+        except UserError as error:
+            return error
+
+
+def _collate(samples: list[Batch | UserError]) -> Batch | UserError:
+    errors = [sample for sample in samples if isinstance(sample, UserError)]
+    return errors[0] if errors else default_collate(samples)
+
+
+def _as_is(item: ClipViews | UserError) -> ClipViews | UserError:
+    return item
+
+
+def _one_thread(worker: int) -> None:
+    """Workers share the cores: threads in each would only wait for one another."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

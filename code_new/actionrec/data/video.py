@@ -1,0 +1,154 @@
+"""Clips stored as one mp4 a clip: the frames asked for, by their number, exactly.
+
+Frame k is the k-th in the order of presentation, whatever the order of decoding (B-frames) and
+however uneven the frame rate. A rotation by quarter turns that the file asks for is honoured, as
+players and FFmpeg's own frame extraction do; a mirror image and non-square pixels are not. One
+thread decodes: loaders run one process a core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from actionrec.data.clip_table import ClipTable
+from actionrec.data.reading import PerFrame, gather, regular_file, unchanged
+from actionrec.errors import SecurityError, UserError
+
+MAX_SEC = 600
+MAX_SIDE_PX = 8192
+# Frames were once extracted from the videos, and tools disagree by a frame or two about where a
+# video ends. A video that is this much shorter than its annotation repeats its last frame.
+MAX_ABSENT_FRAMES = 2
+
+
+class VideoFiles:
+    """Videos at `root` / <clip id>.mp4."""
+
+    key = "DATA.VIDEO_PREFIX"
+
+    def __init__(self, table: ClipTable, root: Path) -> None:
+        self.table = table
+        self.root = root
+
+    def files(self, clip: int) -> list[str]:
+        """The one file of the clip, relative to `root`."""
+        return [f"{self.table.ids[clip]}.mp4"]
+
+    def read(self, clip: int, frame_indices: np.ndarray, each: PerFrame = unchanged) -> np.ndarray:
+        """The frames in the order asked: (F, H, W, 3) uint8 RGB. See `gather` for `each`.
+
+        Raises UserError naming clip and file when it is missing or broken or holds too few frames,
+        SecurityError when it leaves the root or is too large to open.
+        """
+        clip_id = self.table.ids[clip]
+        path = regular_file(self.root, self.files(clip)[0], clip_id, self.key)
+        name = f"clip {clip_id}: {path}"
+        try:
+            # Naming the format keeps FFmpeg from taking the file for a playlist, which may open
+            # other files.
+            with av.open(str(path), format="mp4", metadata_errors="replace") as container:
+                stream = _video_stream(container, name)
+                times, key_times = _presentation_times(container, stream, name)
+                self._check_count(clip, len(times), name)
+                indices = np.minimum(frame_indices, len(times) - 1)
+                return gather(
+                    indices,
+                    lambda distinct: _decode(
+                        container, stream, distinct, times[distinct], key_times, name
+                    ),
+                    each,
+                )
+        except (av.error.FFmpegError, OSError) as error:
+            reason = error.strerror or type(error).__name__
+            raise UserError(f"{name} cannot be decoded ({reason}); copy it again") from None
+
+    def _check_count(self, clip: int, num_in_video: int, name: str) -> None:
+        num_annotated = int(self.table.num_frames[clip])
+        if num_in_video < max(num_annotated - MAX_ABSENT_FRAMES, 1):
+            raise UserError(
+                f"{name} holds {num_in_video} frames, {self.table.source} lists {num_annotated}; "
+                "copy the video again, or make the annotation from the videos you have"
+            )
+
+
+def _video_stream(container: InputContainer, name: str) -> VideoStream:
+    if not container.streams.video:
+        raise UserError(f"{name} holds no video stream; put the clip's own video there")
+    stream = container.streams.video[0]
+    width, height = stream.codec_context.width, stream.codec_context.height
+    duration_sec = (container.duration or 0) / av.time_base
+    if max(width, height) > MAX_SIDE_PX or duration_sec > MAX_SEC:
+        raise SecurityError(
+            f"{name} says it is {width}x{height} px and {duration_sec:.0f} s long; more than "
+            f"{MAX_SIDE_PX} px a side or {MAX_SEC} s is not opened: scale or cut the video"
+        )
+    stream.codec_context.thread_count = 1
+    return stream
+
+
+def _presentation_times(
+    container: InputContainer, stream: VideoStream, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The times of all frames, and those of the key frames, rising, in the stream's own unit.
+
+    Reads the file through without decoding. What an edit list hides is no frame, but a hidden key
+    frame is still where decoding of the first frames begins.
+    """
+    times: list[int] = []
+    key_times: list[int] = []
+    for packet in container.demux(stream):
+        if packet.size == 0:  # the end of the stream
+            continue
+        if packet.pts is None:
+            raise UserError(f"{name} has a frame without a time stamp; convert it to mp4 again")
+        if not packet.is_discard:
+            times.append(packet.pts)
+        if packet.is_keyframe:
+            key_times.append(packet.pts)
+    return np.sort(np.array(times, np.int64)), np.sort(np.array(key_times, np.int64))
+
+
+def _decode(
+    container: InputContainer,
+    stream: VideoStream,
+    indices: np.ndarray,
+    wanted_times: np.ndarray,
+    key_times: np.ndarray,
+    name: str,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield (name, (H, W, 3) uint8 RGB) for each of `indices`; both arrays rise together.
+
+    Decodes forward from the last key frame before the first wanted one, converts only wanted
+    frames, and begins anew at the first key frame if one comes out damaged: where a video refreshes
+    the picture little by little, its key frames are not whole.
+    """
+    before = key_times[key_times <= wanted_times[0]]
+    row = 0
+    for start in dict.fromkeys([*before[-1:].tolist(), *key_times[:1].tolist()]):
+        container.seek(start, stream=stream, backward=True)
+        for frame in container.decode(stream):
+            if frame.pts != wanted_times[row]:
+                continue
+            if frame.is_corrupt:
+                break
+            yield f"{name}, frame {indices[row]},", _upright(frame, name)
+            row += 1
+            if row == len(indices):
+                return
+    raise UserError(f"{name}: frame {indices[row]} cannot be decoded; copy the video again")
+
+
+def _upright(frame: av.VideoFrame, name: str) -> np.ndarray:
+    quarter_turns, rest = divmod(frame.rotation, 90)
+    if rest:
+        raise UserError(
+            f"{name} is rotated by {frame.rotation} degrees; only quarter turns are read"
+        )
+    pixels = frame.to_ndarray(format="rgb24", threads=1)
+    return np.ascontiguousarray(np.rot90(pixels, quarter_turns))

@@ -1,0 +1,190 @@
+"""Checkpoints with SlowFast's names and keys: what they hold, how they are saved and resumed."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import platform
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+import torch
+
+from actionrec.engine import checkpoint_file
+from actionrec.engine.checkpoint_file import TornCheckpoint
+from actionrec.errors import UserError
+from actionrec.types import RunSettings
+
+SCHEMA_VERSION = 1
+
+_NAME = re.compile(r"checkpoint_epoch_(\d{5,})(?:_step_(\d{6,}))?\.pyth")
+
+logger = logging.getLogger(__name__)
+
+
+class CheckpointState(TypedDict, total=False):
+    """What a checkpoint holds. SlowFast's files have the first four keys only."""
+
+    epoch: int  # last finished epoch, counted from 0: one less than the number in the file's name
+    model_state: dict[str, torch.Tensor]
+    optimizer_state: dict[str, Any]
+    cfg: str  # the configuration as YAML
+    schema: int
+    step: int  # optimizer steps in the epoch after `epoch`; 0: none
+    loss_state: dict[str, Any]
+    class_names: list[str]
+    thresholds: list[float] | None  # of the scores, one a class; None: not chosen yet
+    input: dict[str, Any]  # the geometry and the normalisation that the weights expect
+    hashes: dict[str, str]  # sha256 of train.csv, val.csv and config
+    base: str  # where the SlowFast tree came from: git | wheel | custom
+    best_map: float | None  # of the validations so far
+    versions: dict[str, str]
+
+
+class Resume(NamedTuple):
+    """The newest whole checkpoint, and the newer ones that are torn, each with a line why."""
+
+    path: Path
+    state: dict[str, Any]
+    torn: dict[Path, str]
+
+
+def checkpoint_path(output_dir: Path, epoch: int, step: int | None = None) -> Path:
+    """The file after `epoch` finished epochs, and `step` steps of the next one where given."""
+    at_step = "" if step is None else f"_step_{step:06d}"
+    return Path(output_dir) / "checkpoints" / f"checkpoint_epoch_{epoch:05d}{at_step}.pyth"
+
+
+def best_path(output_dir: Path) -> Path:
+    """The checkpoint of the best validation. SlowFast resumes names with `checkpoint` in them."""
+    return Path(output_dir) / "checkpoints" / "best.pyth"
+
+
+def make_state(
+    settings: RunSettings,
+    *,
+    epoch: int,
+    step: int,
+    model_state: dict[str, torch.Tensor],
+    optimizer_state: dict[str, Any],
+    loss_state: dict[str, Any],
+    class_names: Sequence[str],
+    best_map: float | None,
+) -> CheckpointState:
+    """A run at one moment, as CheckpointState describes it."""
+    data, norm = settings.data, settings.input
+    return CheckpointState(
+        epoch=epoch,
+        model_state=model_state,
+        optimizer_state=optimizer_state,
+        cfg=settings.config_yaml,
+        schema=SCHEMA_VERSION,
+        step=step,
+        loss_state=loss_state,
+        class_names=list(class_names),
+        thresholds=None,
+        input={
+            "num_frames": data.num_frames,
+            "sampling_rate": data.sampling_rate,
+            "train_crop_px": data.train_crop_px,
+            "test_crop_px": data.test_crop_px,
+            "mean": list(norm.mean),
+            "std": list(norm.std),
+            "bgr": norm.bgr,
+            "alpha": norm.alpha,
+        },
+        hashes=_hashes(settings),
+        base=settings.base,
+        best_map=None if best_map is None else float(best_map),
+        versions={
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "numpy": np.__version__,
+        },
+    )
+
+
+def save_checkpoint(path: Path, state: CheckpointState) -> None:
+    """Write `state` to `path`, whole or not at all: see checkpoint_file.write."""
+    checkpoint_file.write(Path(path), {**state, "schema": SCHEMA_VERSION})
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read and verify a checkpoint: ours (see CheckpointState), SlowFast's or its model zoo's.
+
+    Tensors are on the CPU. Raises what checkpoint_file.read raises, and UserError for a file of a
+    newer version, each naming the file.
+    """
+    path = Path(path)
+    state, verified = checkpoint_file.read(path)
+    if not isinstance(state, dict) or not isinstance(state.get("model_state"), dict):
+        raise TornCheckpoint(f"{path}: holds no 'model_state'; give a checkpoint of a training run")
+    version = state.get("schema")
+    if not isinstance(version, int):
+        version = 0
+    if version > SCHEMA_VERSION:
+        raise UserError(
+            f"{path}: written by a newer version (schema {version}, known here up to "
+            f"{SCHEMA_VERSION}); use that version"
+        )
+    if version and not verified:
+        raise TornCheckpoint(f"{path}: damaged, its last bytes are missing; use another")
+    if not verified:
+        logger.info("%s: no checksum, as in the files of other programs; not verified", path)
+    return state
+
+
+def find_resume(output_dir: Path) -> Resume | None:
+    """The newest whole checkpoint of a run, or None where there is none at all.
+
+    Raises UserError where there are some but all are torn: starting from 0 would overwrite what may
+    be saved.
+    """
+    folder = checkpoint_path(output_dir, 0).parent
+    named = [
+        ((int(match[1]), int(match[2] or 0)), path)
+        for path in folder.glob("*")
+        if (match := _NAME.fullmatch(path.name))
+    ]
+    torn: dict[Path, str] = {}
+    for _, path in sorted(named, reverse=True):
+        try:
+            return Resume(path, _load_for_resume(path), torn)
+        except TornCheckpoint as error:
+            torn[path] = str(error)
+    if not torn:
+        return None
+    raise UserError(
+        f"{folder}: no checkpoint to resume from is whole: {'; '.join(torn.values())}. "
+        "Bring one back, or set another OUTPUT_DIR to start anew"
+    )
+
+
+def _load_for_resume(path: Path) -> dict[str, Any]:
+    if path.is_symlink() or not path.is_file():
+        raise TornCheckpoint(f"{path}: is not a file that a run wrote; remove it")
+    state = load_checkpoint(path)
+    if not isinstance(state.get("epoch"), int) or "optimizer_state" not in state:
+        raise TornCheckpoint(f"{path}: holds weights only, no 'epoch' and 'optimizer_state'")
+    return state
+
+
+def _hashes(settings: RunSettings) -> dict[str, str]:
+    hashes = {"config": hashlib.sha256(settings.config_yaml.encode()).hexdigest()}
+    for name in ("train.csv", "val.csv"):
+        path = settings.data.annotation_dir / name
+        if path.is_file():
+            status = path.stat()
+            hashes[name] = _file_sha256(path, status.st_size, status.st_mtime_ns)
+    return hashes
+
+
+@functools.lru_cache(maxsize=4)
+def _file_sha256(path: Path, size: int, modified_ns: int) -> str:
+    """Hashed once as long as size and time stay: a real train.csv has 200 MB."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,47 @@
+"""Validation during training: the centre view of each clip, the same pixels every time."""
+
+from __future__ import annotations
+
+import time
+
+from actionrec.data.batching import val_loader
+from actionrec.data.dataset import ValDataset
+from actionrec.data.decoding import open_source
+from actionrec.data.splits import Splits
+from actionrec.engine.evaluate import score_clips
+from actionrec.engine.logging import log_json_stats, val_epoch_stats
+from actionrec.engine.scalars import ScalarWriter
+from actionrec.metrics.protocols import MapSummary, summarize
+from actionrec.models.video_model import VideoModel
+from actionrec.types import RunSettings
+
+
+class Validation:
+    """The validation split, opened once; scores it with one centre view a clip."""
+
+    def __init__(self, settings: RunSettings, splits: Splits) -> None:
+        self.settings, self.splits = settings, splits
+        clips = splits.val
+        dataset = ValDataset(clips, open_source(clips, settings.data), settings.data)
+        self.batches = val_loader(dataset, settings.loader)
+
+    def evaluate(self, model: VideoModel, epoch: int, scalars: ScalarWriter) -> MapSummary:
+        """Score, log and return the mAP after `epoch`, counted from 0."""
+        started = time.monotonic()
+        scores, targets = score_clips(
+            model, self.batches, len(self.splits.val), self.settings.data.num_classes
+        )
+        summary = summarize(scores, targets, self.splits.segments)
+        stats = val_epoch_stats(
+            epoch=epoch,
+            max_epoch=self.settings.solver.max_epoch,
+            time_diff=time.monotonic() - started,
+            mean_ap=summary.overall,
+            map_head=summary.head,
+            map_middle=summary.middle,
+            map_tail=summary.tail,
+        )
+        log_json_stats(stats)
+        for name in ("overall", "head", "middle", "tail"):
+            scalars.write(f"Val/mAP_{name}", getattr(summary, name), epoch)
+        return summary

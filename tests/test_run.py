@@ -1,0 +1,364 @@
+"""A whole run with a tiny model and made-up clips: train, resume, test, and what is never lost."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from actionrec.data.splits import load_splits
+from actionrec.engine import checkpoint, train
+from actionrec.engine.run import run
+from actionrec.errors import UserError
+from actionrec.metrics import get_map
+from actionrec.types import (
+    DataSettings,
+    InputSettings,
+    LoaderSettings,
+    LossSettings,
+    MetricSettings,
+    RunSettings,
+    SolverSettings,
+    TestSettings,
+    TrainSettings,
+)
+
+NUM_CLASSES = 3
+COLOURS = np.array([(200, 30, 30), (30, 200, 30), (30, 30, 200)], dtype=np.uint8)
+
+
+class Tiny(nn.Module):
+    """Mean colour of the only pathway -> logits; scores in evaluation, as SlowFast's heads do."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv3d(3, 8, 1)
+        self.bn = nn.BatchNorm3d(8)
+        self.dropout = nn.Dropout(0.5)
+        self.head = nn.Linear(8, NUM_CLASSES)
+
+    def forward(self, pathways):
+        features = self.bn(self.conv(pathways[0])).relu().mean((2, 3, 4))
+        logits = self.head(self.dropout(features))
+        return logits if self.training else logits.sigmoid()
+
+
+def write_split(root, split, num_clips, seed):
+    rng = np.random.default_rng(seed)
+    rows = ["original_vido_id video_id frame_id path labels type"]
+    for clip in range(num_clips):
+        clip_id = f"{split.upper()}{clip:02d}"
+        labels = sorted(rng.choice(NUM_CLASSES, size=1 + clip % 2, replace=False))
+        frame = COLOURS[labels].mean(axis=0) + rng.normal(0, 8, (24, 32, 3))
+        (root / "image" / clip_id).mkdir(parents=True)
+        for number in range(1, 7):
+            path = f"{clip_id}/{clip_id}_t{number:06d}.png"
+            cv2.imwrite(str(root / "image" / path), frame.clip(0, 255).astype(np.uint8)[..., ::-1])
+            rows.append(f"{clip_id} {clip} {number} {path} {','.join(map(str, labels))} {split}")
+    (root / "annot").mkdir(exist_ok=True)
+    (root / "annot" / f"{split}.csv").write_text("\n".join(rows) + "\n")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    root = tmp_path_factory.mktemp("clips")
+    write_split(root, "train", 18, seed=0)
+    write_split(root, "val", 9, seed=1)
+    return root
+
+
+def make_settings(clips, output_dir, **changes):
+    settings = RunSettings(
+        data=DataSettings(
+            annotation_dir=clips / "annot",
+            num_classes=NUM_CLASSES,
+            num_frames=4,
+            sampling_rate=2,
+            frame_root=clips / "image",
+            train_jitter_px=(16, 20),
+            train_crop_px=16,
+            test_crop_px=16,
+            num_views=2,
+            num_crops=3,
+        ),
+        input=InputSettings(),
+        loader=LoaderSettings(train_batch=6, test_batch=4, num_workers=0),
+        solver=SolverSettings(base_lr=0.2, max_epoch=6),
+        loss=LossSettings("bce_loss"),
+        metrics=MetricSettings(cuts=(10, 5)),
+        train=TrainSettings(True, eval_period=2, precise_bn_batches=100),
+        test=TestSettings(True, results="results.pkl"),
+        output_dir=output_dir,
+        arch="tiny",
+        config_yaml="MODEL: {LOSS_FUNC: bce_loss}\n",
+    )
+    return dataclasses.replace(settings, **changes)
+
+
+def weights(output_dir, epoch=6):
+    return checkpoint.load_checkpoint(checkpoint.checkpoint_path(output_dir, epoch))["model_state"]
+
+
+def same(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one | other)
+
+
+def json_stats(output_dir):
+    lines = (output_dir / "stdout.log").read_text().splitlines()
+    return [json.loads(line.split("json_stats: ")[1]) for line in lines if "json_stats" in line]
+
+
+@pytest.fixture(scope="module")
+def finished(clips, tmp_path_factory):
+    """The folder of an uninterrupted run."""
+    folder = tmp_path_factory.mktemp("finished")
+    run(make_settings(clips, folder), Tiny)
+    return folder
+
+
+def test_a_run_leaves_upstreams_files_and_lines(finished, clips):
+    names = sorted(p.name for p in (finished / "checkpoints").iterdir())
+    assert names == ["best.pyth", *(f"checkpoint_epoch_{e:05d}.pyth" for e in range(1, 7))]
+    stats = json_stats(finished)
+    assert [s["epoch"] for s in stats if s.get("_type") == "val_epoch"] == ["2/6", "4/6", "6/6"]
+    assert stats[-1]["split"] == "test_final"
+    assert float(stats[-1]["map"]) > 90  # colours are easy
+    loss = [s["loss"] for s in stats if s.get("_type") == "train_epoch"]
+    assert len(loss) == 6 and loss[-1] < loss[0]
+
+
+def test_the_saved_scores_give_the_printed_map(finished, clips):
+    with (finished / "results.pkl").open("rb") as file:
+        scores, labels = pickle.load(file)
+    assert scores.shape == labels.shape == (9, NUM_CLASSES)
+    printed = float(json_stats(finished)[-1]["map"])
+    assert 100 * get_map(scores.numpy(), labels.numpy()) == pytest.approx(printed, abs=0.005)
+    with (finished / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["clip_id"] for row in rows] == [f"VAL{c:02d}" for c in range(9)]
+    assert [float(row["class 1"]) for row in rows] == pytest.approx(scores[:, 1].tolist(), rel=1e-5)
+    assert [int(c) for c in rows[1]["labels"].split(",")] == labels[1].nonzero()[:, 0].tolist()
+
+
+def test_an_interrupted_run_ends_with_the_same_weights(finished, clips, tmp_path, monkeypatch):
+    train_epoch = train._train_epoch
+
+    def interrupted(run, *rest):
+        if run.epoch == 3:
+            raise KeyboardInterrupt
+        train_epoch(run, *rest)
+
+    settings = make_settings(clips, tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train, "_train_epoch", interrupted)
+        run(settings, Tiny)
+    run(settings, Tiny)
+    assert same(weights(tmp_path), weights(finished))
+    resumed = checkpoint.load_checkpoint(checkpoint.best_path(tmp_path))
+    assert (
+        resumed["best_map"]
+        == checkpoint.load_checkpoint(checkpoint.best_path(finished))["best_map"]
+    )
+
+
+def test_a_damaged_checkpoint_is_named_and_passed_over(finished, clips, tmp_path, capsys):
+    settings = make_settings(clips, tmp_path)
+    run(settings, Tiny)
+    newest = checkpoint.checkpoint_path(tmp_path, 6)
+    newest.write_bytes(newest.read_bytes()[:500])
+    run(settings, Tiny)
+    assert str(newest) in (tmp_path / "stdout.log").read_text()
+    assert same(weights(tmp_path), weights(finished))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_the_number_of_workers_changes_nothing(finished, clips, tmp_path, num_workers):
+    loader = LoaderSettings(train_batch=6, test_batch=2, num_workers=num_workers)
+    run(make_settings(clips, tmp_path, loader=loader), Tiny)
+    assert same(weights(tmp_path), weights(finished))
+
+
+def test_another_seed_gives_another_run(finished, clips, tmp_path):
+    run(make_settings(clips, tmp_path, seed=1), Tiny)
+    assert not same(weights(tmp_path), weights(finished))
+
+
+def test_a_finished_run_is_only_tested_again(finished, clips, capsys):
+    before = checkpoint.checkpoint_path(finished, 6).stat().st_mtime_ns
+    run(make_settings(clips, finished), Tiny)
+    assert checkpoint.checkpoint_path(finished, 6).stat().st_mtime_ns == before
+    assert "predictions" in capsys.readouterr().out
+
+
+def test_a_folder_of_another_run_is_refused(finished, clips):
+    other = make_settings(clips, finished, config_yaml="MODEL: {LOSS_FUNC: EQL}\n")
+    with pytest.raises(UserError, match="LOSS_FUNC was 'bce_loss' and is 'EQL'.*OUTPUT_DIR"):
+        run(other, Tiny)
+
+
+def test_starting_anew_sets_old_checkpoints_aside(clips, tmp_path):
+    settings = make_settings(clips, tmp_path, solver=SolverSettings(base_lr=0.1, max_epoch=1))
+    run(settings, Tiny)
+    first = weights(tmp_path, 1)
+    anew = dataclasses.replace(settings, train=TrainSettings(True, auto_resume=False))
+    run(anew, Tiny)
+    (aside,) = tmp_path.glob("earlier_*")
+    kept = checkpoint.load_checkpoint(aside / "checkpoint_epoch_00001.pyth")["model_state"]
+    assert same(kept, first)
+
+
+def test_fine_tuning_drops_a_head_of_another_size_and_says_so(clips, tmp_path, finished):
+    state = checkpoint.load_checkpoint(checkpoint.checkpoint_path(finished, 6))
+    state["model_state"]["head.weight"] = torch.zeros(400, 8)
+    state["model_state"]["head.bias"] = torch.zeros(400)
+    checkpoint.save_checkpoint(tmp_path / "zoo.pyth", state)
+    settings = make_settings(
+        clips,
+        tmp_path / "run",
+        solver=SolverSettings(base_lr=1e-9, max_epoch=1),
+        train=TrainSettings(True, checkpoint=tmp_path / "zoo.pyth"),
+    )
+    run(settings, Tiny)
+    assert torch.allclose(
+        weights(tmp_path / "run", 1)["conv.weight"], state["model_state"]["conv.weight"]
+    )
+    log = (tmp_path / "run" / "stdout.log").read_text()
+    assert "head.weight is (400, 8) in the file, (3, 8) in the model" in log
+
+
+def test_testing_needs_a_checkpoint(clips, tmp_path):
+    with pytest.raises(UserError, match="holds no checkpoint"):
+        run(make_settings(clips, tmp_path, train=TrainSettings(False)), Tiny)
+
+
+def test_a_test_alone_equals_the_test_after_training(finished, clips, tmp_path):
+    path = checkpoint.checkpoint_path(finished, 6)
+    alone = make_settings(
+        clips, tmp_path, train=TrainSettings(False), test=TestSettings(True, path, "a.pkl")
+    )
+    run(alone, Tiny)
+    assert (tmp_path / "a.csv").read_text() == (finished / "results.csv").read_text()
+
+
+def test_a_checkpoint_of_another_model_is_not_tested(clips, tmp_path, finished):
+    state = checkpoint.load_checkpoint(checkpoint.checkpoint_path(finished, 6))
+    state["model_state"]["head.weight"] = torch.zeros(4, 8)
+    checkpoint.save_checkpoint(tmp_path / "a.pyth", state)
+    alone = make_settings(
+        clips, tmp_path, train=TrainSettings(False), test=TestSettings(True, tmp_path / "a.pyth")
+    )
+    with pytest.raises(UserError, match=r"head.weight is \(4, 8\) in the file"):
+        run(alone, Tiny)
+
+
+class NaN(Tiny):
+    """Gives NaN from a point on: in training, or in evaluation."""
+
+    def __init__(self, training):
+        super().__init__()
+        self.when_training = training
+
+    def forward(self, pathways):
+        out = super().forward(pathways)
+        return out * float("nan") if self.training == self.when_training else out
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_clips(clips, tmp_path):
+    with pytest.raises(UserError, match="bce_loss is nan at epoch 1, step 0.*clips TRAIN"):
+        run(make_settings(clips, tmp_path), lambda: NaN(True))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_scores_that_are_not_finite_are_saved_before_the_metric_fails(clips, tmp_path, capsys):
+    settings = make_settings(
+        clips, tmp_path, train=TrainSettings(True, eval_period=99), solver=SolverSettings(0.1, 1)
+    )
+    run(settings, Tiny)
+    alone = dataclasses.replace(
+        settings, train=TrainSettings(False), test=TestSettings(True, results="nan.pkl")
+    )
+    with pytest.raises(UserError, match="after the test: .*NaN"):
+        run(alone, lambda: NaN(False))
+    assert (tmp_path / "nan.csv").is_file()
+    assert "checkpoint" in capsys.readouterr().out
+
+
+def test_the_metric_is_printed_when_the_scores_cannot_be_saved(clips, tmp_path, finished, capsys):
+    (tmp_path / "results.pkl").mkdir()
+    path = checkpoint.checkpoint_path(finished, 6)
+    alone = make_settings(
+        clips,
+        tmp_path,
+        train=TrainSettings(False),
+        test=TestSettings(True, path, "results.pkl"),
+    )
+    with pytest.raises(UserError, match="after the test: .*results.pkl"):
+        run(alone, Tiny)
+    assert "mAP %" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"loss": LossSettings("fokal_loss")},
+            "MODEL.LOSS_FUNC: unknown loss 'fokal_loss'; known: f",
+        ),
+        ({"loss": LossSettings("focal_loss", {"gama": 1})}, "no parameter 'gama'.*gamma"),
+        ({"loss": LossSettings("bce")}, "MODEL.LOSS_FUNC: bce takes probabilities.*bce_logit"),
+        ({"loss": LossSettings("cross_entropy")}, "for one label a clip, but clip TRAIN"),
+        ({"loader": LoaderSettings(19, 4, 0)}, "TRAIN.BATCH_SIZE: 19 is more than the 18 clips"),
+        ({"device": "cuda"}, "NUM_GPUS: 1, but torch sees no GPU"),
+    ],
+)
+def test_a_mistake_is_answered_before_the_model_is_built(clips, tmp_path, change, message):
+    def build_model():
+        raise RuntimeError("too late")
+
+    if "device" in change and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(UserError, match=message):
+        run(make_settings(clips, tmp_path, **change), build_model)
+
+
+def test_missing_files_and_foreign_ids_are_answered_before_the_model_is_built(clips, tmp_path):
+    def build_model():
+        raise RuntimeError("too late")
+
+    (tmp_path / "annot").mkdir()
+    for split in ("train", "val"):
+        text = (clips / "annot" / f"{split}.csv").read_text()
+        (tmp_path / "annot" / f"{split}.csv").write_text(text)
+    data = dataclasses.replace(
+        make_settings(clips, tmp_path).data, annotation_dir=tmp_path / "annot"
+    )
+    val = (tmp_path / "annot" / "val.csv").read_text()
+    (tmp_path / "annot" / "val.csv").write_text(val.replace("VAL00_t000006", "VAL00_t000099"))
+    with pytest.raises(UserError, match=r"1 of 9 clips.*VAL00.*t000099"):
+        run(make_settings(clips, tmp_path / "out", data=data), build_model)
+    (tmp_path / "annot" / "val.csv").write_text(val.replace("VAL00", "TRAIN00"))
+    with pytest.raises(UserError, match="TRAIN00"):
+        run(make_settings(clips, tmp_path / "out", data=data), build_model)
+
+
+def test_an_output_folder_that_cannot_be_is_one_line(clips, tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UserError, match="OUTPUT_DIR"):
+            run(make_settings(clips, folder), Tiny)
+
+
+def test_splits_name_their_classes_from_the_table_or_by_number(clips, tmp_path):
+    settings = make_settings(clips, tmp_path)
+    assert load_splits(settings).class_names == ("class 0", "class 1", "class 2")
+    table = tmp_path / "names.json"
+    table.write_text('{"Eating": 1, "Running": 0, "Sleeping": 2}')
+    named = dataclasses.replace(settings, metrics=MetricSettings(cuts=(10, 5), class_table=table))
+    assert load_splits(named).class_names == ("Running", "Eating", "Sleeping")
