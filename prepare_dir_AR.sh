@@ -205,7 +205,7 @@ demo() {
   "$PY" -m actionrec.data.demo --out data/demo
   say "demo: cd '$TREE' && '$PY' tools/run_net.py --cfg configs/AK/DEMO.yaml"
   "$PY" tools/run_net.py --cfg configs/AK/DEMO.yaml
-  say "Try next: the same command with MODEL.LOSS_FUNC LDAM at its end (or focal_loss, or EQL)."
+  say 'Try next, at the end of that command: MODEL.LOSS_FUNC LDAM OUTPUT_DIR results/demo_ldam'
 }
 
 parse() {

@@ -33,6 +33,10 @@ def test_ruff_would_format_nothing(repo: Path) -> None:
     check(repo, tool("ruff"), "format", "--check", "--no-cache", ".")
 
 
+def test_mypy_finds_nothing(repo: Path) -> None:
+    check(repo, tool("mypy"), "--no-incremental")
+
+
 def test_shellcheck_finds_nothing(repo: Path) -> None:
     check(repo, tool("shellcheck"), "-x", "-S", "style", *SCRIPTS)
 
