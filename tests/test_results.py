@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 
 import numpy as np
+
 from actionrec.engine.results import save_results
 
 
