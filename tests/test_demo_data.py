@@ -14,14 +14,15 @@ import openpyxl
 import pytest
 
 from actionrec.data import demo
+from actionrec.data.class_table import segment_of
 from actionrec.data.demo_labels import (
     CLASSES,
+    CUTS,
     FRAMES_RANGE,
     NUM_CLIPS,
     DemoClip,
     count_clips,
     plan_clips,
-    segment_of,
 )
 from actionrec.data.demo_scenes import HEIGHT, WIDTH, draw_clip
 from actionrec.errors import UserError
@@ -72,7 +73,7 @@ def test_every_class_is_in_as_many_clips_as_its_line_says(seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_head_middle_and_tail_are_all_there_and_chance_is_low(seed):
     clips = plan_clips(seed)
-    segments = Counter(segment_of(count) for count in count_clips(clips))
+    segments = Counter(segment_of(count, CUTS) for count in count_clips(clips))
     assert segments == {"head": 2, "middle": 6, "tail": 4}
     test = [clip for clip in clips if clip.split == "test"]
     prevalence = sum(len(clip.labels) for clip in test) / len(test) / len(CLASSES)
@@ -139,7 +140,9 @@ def test_the_class_table_counts_the_clips_of_the_train_csv(made):
     for label, row in enumerate(table):
         named = dict(zip(header, row, strict=True))
         assert named["index"] == label and named["action"] == CLASSES[label].name
-        assert named["count"] == counts[label] and named["segment"] == segment_of(counts[label])
+        assert named["count"] == counts[label] and named["segment"] == segment_of(
+            counts[label], CUTS
+        )
     assert sorted(row[0] for row in table) == list(range(1, len(CLASSES) + 1))
 
 

@@ -22,7 +22,7 @@ from actionrec.data.input_checks import AnnotationError, check_regular_file, sho
 from actionrec.data.workbook import COUNT_SHEET, SheetRow, read_sheet, rows_by_class
 
 COLUMNS = ("S/N", "action_category", "action", "index", "segment", "count")
-HEAD_ABOVE, TAIL_UP_TO = 500, 100  # the cut of the official table, in clips
+OFFICIAL_CUTS = (500, 100)  # head above the first, tail up to the second, in clips
 _MAX_JSON_BYTES = 2**20
 _TIMES = re.compile(rb"(<dcterms:(?:created|modified)[^>]*>)[^<]*")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip can name
@@ -108,8 +108,9 @@ def class_table_bytes(
     names: Sequence[str],
     counts: Sequence[int] | np.ndarray,
     categories: Sequence[str] | None = None,
+    cuts: tuple[int, int] = OFFICIAL_CUTS,
 ) -> bytes:
-    """What write_class_table writes."""
+    """What write_class_table writes; `cuts` divide the classes in the column `segment`."""
     counts = [int(count) for count in counts]
     ranks = np.argsort(np.argsort([-count for count in counts], kind="stable")) + 1
     book = openpyxl.Workbook()
@@ -119,7 +120,7 @@ def class_table_bytes(
     of_category = categories or [""] * len(names)
     for label, (name, category, count) in enumerate(zip(names, of_category, counts, strict=True)):
         row = label + 2
-        values = (int(ranks[label]), category or None, name, label, _segment(count), count)
+        values = (int(ranks[label]), category or None, name, label, segment_of(count, cuts), count)
         for column, value in enumerate(values, start=1):
             cell = sheet.cell(row, column, value)
             if isinstance(value, str):
@@ -129,10 +130,11 @@ def class_table_bytes(
     return _without_times(content.getvalue())
 
 
-def _segment(count: int) -> str:
-    if count > HEAD_ABOVE:
+def segment_of(count: int, cuts: tuple[int, int]) -> str:
+    """head, middle or tail."""
+    if count > cuts[0]:
         return "head"
-    return "tail" if count <= TAIL_UP_TO else "middle"
+    return "tail" if count <= cuts[1] else "middle"
 
 
 def _without_times(workbook: bytes) -> bytes:

@@ -20,16 +20,16 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import openpyxl
 
-from actionrec.data.demo_labels import CLASSES, DemoClip, count_clips, plan_clips, segment_of
+from actionrec.data.class_table import class_table_bytes
+from actionrec.data.demo_labels import CLASSES, CUTS, DemoClip, count_clips, plan_clips
 from actionrec.data.demo_scenes import HEIGHT, WIDTH, draw_clip
 from actionrec.errors import UserError
+from actionrec.progress import Progress
 
 VERSION = 1  # raise it when other pixels or labels come out: folders made before are made again
 FPS = 25
 CSV_HEADER = "original_vido_id video_id frame_id path labels type"
-TABLE_HEADER = ("S/N", "action_category", "action", "index", "segment", "count")
 
 
 def make_demo(out: Path, seed: int = 0, *, clips_per_split: int | None = None) -> bool:
@@ -51,8 +51,7 @@ def make_demo(out: Path, seed: int = 0, *, clips_per_split: int | None = None) -
         return False
     try:
         _write(stamp_file, json.dumps(stamp).encode())
-        for number, clip in enumerate(clips):
-            _show_progress(number, len(clips))
+        for clip in Progress(len(clips), "sample data", "clip").over(clips):
             _write_clip(out, clip, seed)
         for path, content in _annotation_files(clips):
             _write(out / path, content)
@@ -61,7 +60,6 @@ def make_demo(out: Path, seed: int = 0, *, clips_per_split: int | None = None) -
         raise UserError(
             f"--out {out}: cannot be written ({error}); choose another folder"
         ) from error
-    _show_progress(len(clips), len(clips))
     return True
 
 
@@ -140,7 +138,9 @@ def _annotation_files(clips: Sequence[DemoClip]) -> Iterator[tuple[str, bytes]]:
     for name, split in (("train.csv", "train"), ("val.csv", "test")):
         rows = [row for clip in clips if clip.split == split for row in _csv_rows(clip)]
         yield f"annot/{name}", "\n".join([CSV_HEADER, *rows, ""]).encode()
-    yield "annot/df_action.xlsx", _class_table(count_clips(clips))
+    names, categories = zip(*((shown.name, shown.category) for shown in CLASSES), strict=True)
+    counts = count_clips(clips)
+    yield "annot/df_action.xlsx", class_table_bytes(names, counts, categories, CUTS)
 
 
 def _csv_rows(clip: DemoClip) -> Iterator[str]:
@@ -148,21 +148,6 @@ def _csv_rows(clip: DemoClip) -> Iterator[str]:
     for number in range(1, clip.num_frames + 1):
         path = _frame_path(clip, number)
         yield f"{clip.clip_id} {clip.number} {number} {path} {labels} {clip.split}"
-
-
-def _class_table(counts: Sequence[int]) -> bytes:
-    """The workbook of classes: rows in index order, S/N by falling count of training clips."""
-    workbook = openpyxl.Workbook()
-    sheet = workbook.active
-    sheet.title = "AR_count"
-    sheet.append(TABLE_HEADER)
-    by_count = sorted(range(len(counts)), key=lambda label: -counts[label])
-    for label, (shown, count) in enumerate(zip(CLASSES, counts, strict=True)):
-        rank = by_count.index(label) + 1
-        sheet.append((rank, shown.category, shown.name, label, segment_of(count), count))
-    content = io.BytesIO()
-    workbook.save(content)
-    return content.getvalue()
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -173,12 +158,6 @@ def _write(path: Path, content: bytes) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(content)
     partial.replace(path)
-
-
-def _show_progress(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        end = "\n" if done == total else ""
-        print(f"\rsample data: clip {done} of {total}", end=end, file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-HEAD_ABOVE, TAIL_UP_TO = 20, 6  # training clips: METRICS.SEGMENT_CUTS of the demo
+CUTS = (20, 6)  # training clips: METRICS.SEGMENT_CUTS of the demo
 
 
 class DemoClass(NamedTuple):
@@ -74,13 +74,6 @@ def count_clips(clips: Sequence[DemoClip]) -> list[int]:
     """How many of the training clips show each class."""
     train = [clip for clip in clips if clip.split == "train"]
     return [sum(label in clip.labels for clip in train) for label in range(len(CLASSES))]
-
-
-def segment_of(count: int) -> str:
-    """head, middle or tail, by the number of training clips."""
-    if count > HEAD_ABOVE:
-        return "head"
-    return "tail" if count <= TAIL_UP_TO else "middle"
 
 
 def _draw_labels(split: str, num_clips: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
