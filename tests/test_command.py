@@ -154,3 +154,34 @@ def test_a_copy_of_the_tool_outside_a_tree_says_where_to_run_it(repo):
     )  # fmt: skip
     assert done.returncode == 2
     assert "is no prepared SlowFast tree" in done.stderr
+
+
+SEED_USAGE = """
+import torch
+from slowfast.models.losses import get_loss_func
+from actionrec.metrics import get_map
+import losses
+losses.set_run_counts([500, 50, 5], 600)
+preds, labels = torch.randn(4, 3), torch.tensor([[1., 0, 1], [0, 1, 0], [1, 1, 1], [0, 0, 1]])
+for name in ("bce_loss", "focal_loss", "LDAM", "EQL", "bce_logit", "soft_cross_entropy"):
+    for cur_epoch in (0, 200):
+        loss_fun = get_loss_func(name)()
+        if hasattr(loss_fun, "reset_epoch"):
+            loss_fun.reset_epoch(cur_epoch)
+        loss = loss_fun(preds, labels)
+        assert torch.isfinite(loss), name
+assert 0 < get_map(preds.numpy(), labels.numpy()) <= 1
+losses.set_run_counts(None)
+try:
+    get_loss_func("LDAM")()
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_the_usage_that_animal_kingdom_prints_runs_as_written(tree):
+    done = subprocess.run(
+        [sys.executable, "-c", SEED_USAGE], cwd=tree, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "LOSS.CLASS_COUNTS" in done.stdout and "class_counts=" in done.stdout

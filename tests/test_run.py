@@ -13,8 +13,10 @@ import pytest
 import torch
 from torch import nn
 
+from actionrec.data.class_table import write_class_table
 from actionrec.data.splits import load_splits
 from actionrec.engine import checkpoint, train
+from actionrec.engine.criterion import build_criterion
 from actionrec.engine.run import run
 from actionrec.errors import UserError
 from actionrec.metrics import get_map
@@ -362,3 +364,17 @@ def test_splits_name_their_classes_from_the_table_or_by_number(clips, tmp_path):
     table.write_text('{"Eating": 1, "Running": 0, "Sleeping": 2}')
     named = dataclasses.replace(settings, metrics=MetricSettings(cuts=(10, 5), class_table=table))
     assert load_splits(named).class_names == ("Running", "Eating", "Sleeping")
+
+
+def test_class_counts_of_a_workbook_are_used_and_each_difference_is_told(clips, tmp_path, caplog):
+    write_class_table(tmp_path / "counts.xlsx", ["a", "b", "c"], [1000, 10, 16])
+    loss = LossSettings("LDAM", {"max_m": 0.5}, class_counts=tmp_path / "counts.xlsx")
+    table = load_splits(make_settings(clips, tmp_path)).train_clips
+    criterion = build_criterion(loss, table, NUM_CLASSES)
+    rarest = criterion(torch.zeros(1, 3), torch.tensor([[0.0, 1.0, 0.0]]))
+    # max_m * (n_min / n_c) ** (1/4): 0.5 for class 1; s = 30 (Cao et al. 2019, eq. 13).
+    assert rarest.item() == pytest.approx((2 * np.log(2) + np.log1p(np.exp(15))) / 3, rel=1e-5)
+    counts = table.class_counts(NUM_CLASSES)
+    for label, (told, counted) in enumerate(zip([1000, 10, 16], counts, strict=True)):
+        lines = [r for r in caplog.messages if f"class {label}" in r]
+        assert len(lines) == (told != counted), caplog.messages
