@@ -60,6 +60,10 @@ class Loss(nn.Module):
     def set_epoch(self, epoch: int) -> None:
         """Tell the epoch, from 0, before its first step. Most losses do not care."""
 
+    def remarks(self, max_epoch: int) -> list[str]:
+        """What a run of `max_epoch` epochs should be told: parameters that have no effect in it."""
+        return []
+
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """logits (N, C) float; targets (N, C) in [0, 1]. Returns a scalar; (N, C) for none.
 

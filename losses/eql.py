@@ -31,6 +31,11 @@ class EqualizedBCE(Loss):
         self.generator = generator
         self.register_buffer("tail", tail, persistent=False)
 
+    def remarks(self, max_epoch: int) -> list[str]:
+        if self.tail.any():
+            return []
+        return ["no class is rare enough to be in the tail, so this is plain BCE"]
+
     def terms(self, logits: Tensor, targets: Tensor) -> Tensor:
         draw = torch.rand(logits.shape, device=logits.device, generator=self.generator)
         dropped = (draw < self.gamma) & self.tail

@@ -56,6 +56,14 @@ class LDAM(Loss):
         else:
             self.class_weights.fill_(1)
 
+    def remarks(self, max_epoch: int) -> list[str]:
+        if self.drw_epoch < max_epoch:
+            return []
+        return [
+            f"drw_epoch {self.drw_epoch:g} is not reached in {max_epoch} epochs: classes are never "
+            "re-weighted"
+        ]
+
     def shifted(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The logits (N, C) less the margin of each positive."""
         return logits - self.margins.to(logits.dtype) * targets

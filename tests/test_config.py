@@ -97,6 +97,9 @@ def test_numbers_and_texts_are_taken_as_upstream_takes_them(tmp_path):
     assert cfg.SOLVER.WARMUP_EPOCHS == 4.0 and cfg.SOLVER.WEIGHT_DECAY == 1e-5
     assert cfg.OUTPUT_DIR == "2024" and cfg.SOLVER.STEPS == [0, 2] and cfg.TRAIN.ENABLE is False
     assert dict(cfg.LOSS.PARAMS) == {"gamma": 2.0, "variant": "released"}
+    file = write(tmp_path, "LOSS: {PARAMS: {LDAM: {s: 20}}}")
+    assert merge(cfg, file, ["LOSS.PARAMS.LDAM.s", "9"]) == []
+    assert cfg.LOSS.PARAMS.LDAM.s == 9 and "s: 9" in cfg.dump()
 
 
 def test_all_mistakes_come_in_one_report(tmp_path):

@@ -16,7 +16,7 @@ from torch import nn
 from actionrec.data.class_table import write_class_table
 from actionrec.data.splits import load_splits
 from actionrec.engine import checkpoint, train
-from actionrec.engine.criterion import build_criterion
+from actionrec.engine.criterion import build_criterion, own_params
 from actionrec.engine.run import run
 from actionrec.errors import UserError
 from actionrec.metrics import get_map
@@ -314,6 +314,7 @@ def test_the_metric_is_printed_when_the_scores_cannot_be_saved(clips, tmp_path, 
             "MODEL.LOSS_FUNC: unknown loss 'fokal_loss'; known: f",
         ),
         ({"loss": LossSettings("focal_loss", {"gama": 1})}, "no parameter 'gama'.*gamma"),
+        ({"loss": LossSettings("bce_loss", {"LDAN": {"s": 1}})}, "LOSS.PARAMS.LDAN: .*known: LDAM"),
         ({"loss": LossSettings("bce")}, "MODEL.LOSS_FUNC: bce takes probabilities.*bce_logit"),
         ({"loss": LossSettings("cross_entropy")}, "for one label a clip, but clip TRAIN"),
         ({"loader": LoaderSettings(19, 4, 0)}, "TRAIN.BATCH_SIZE: 19 is more than the 18 clips"),
@@ -370,7 +371,7 @@ def test_class_counts_of_a_workbook_are_used_and_each_difference_is_told(clips, 
     write_class_table(tmp_path / "counts.xlsx", ["a", "b", "c"], [1000, 10, 16])
     loss = LossSettings("LDAM", {"max_m": 0.5}, class_counts=tmp_path / "counts.xlsx")
     table = load_splits(make_settings(clips, tmp_path)).train_clips
-    criterion = build_criterion(loss, table, NUM_CLASSES)
+    criterion = build_criterion(loss, table, num_classes=NUM_CLASSES, max_epoch=6)
     rarest = criterion(torch.zeros(1, 3), torch.tensor([[0.0, 1.0, 0.0]]))
     # max_m * (n_min / n_c) ** (1/4): 0.5 for class 1; s = 30 (Cao et al. 2019, eq. 13).
     assert rarest.item() == pytest.approx((2 * np.log(2) + np.log1p(np.exp(15))) / 3, rel=1e-5)
@@ -378,3 +379,14 @@ def test_class_counts_of_a_workbook_are_used_and_each_difference_is_told(clips, 
     for label, (told, counted) in enumerate(zip([1000, 10, 16], counts, strict=True)):
         lines = [r for r in caplog.messages if f"class {label}" in r]
         assert len(lines) == (told != counted), caplog.messages
+
+
+def test_parameters_under_a_losss_name_are_for_it_alone(clips, tmp_path, caplog):
+    params = {"LDAM": {"s": 20.0, "max_m": 0.1}, "EQL": {"tail_fraction": 0.0}, "max_m": 0.2}
+    assert own_params(LossSettings("LDAM", params)) == {"s": 20.0, "max_m": 0.2}
+    table = load_splits(make_settings(clips, tmp_path)).train_clips
+    eql = LossSettings("EQL", {"EQL": {"tail_fraction": 0.0}, "LDAM": {"s": 20.0}})
+    build_criterion(eql, table, num_classes=NUM_CLASSES, max_epoch=6)
+    assert "EQL: no class is rare enough to be in the tail, so this is plain BCE" in caplog.messages
+    build_criterion(LossSettings("LDAM"), table, num_classes=NUM_CLASSES, max_epoch=80)
+    assert any("drw_epoch 80 is not reached in 80 epochs" in line for line in caplog.messages)

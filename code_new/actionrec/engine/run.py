@@ -47,7 +47,12 @@ def run(settings: RunSettings, build_model: Callable[[], nn.Module]) -> None:
     splits = load_splits(settings)
     criterion = None
     if settings.train.enable:
-        criterion = build_criterion(settings.loss, splits.train_clips, settings.data.num_classes)
+        criterion = build_criterion(
+            settings.loss,
+            splits.train_clips,
+            num_classes=settings.data.num_classes,
+            max_epoch=settings.solver.max_epoch,
+        )
     seed_start(settings.seed)
     model = VideoModel(build_model(), settings.input).to(device)
     parameters = sum(p.numel() for p in model.backbone.parameters())

@@ -17,7 +17,7 @@ from fvcore.common.config import CfgNode
 from actionrec.errors import SecurityError, UserError, nearest
 
 MAX_YAML_BYTES = 1_000_000
-OPEN_SECTIONS = ("LOSS.PARAMS",)  # any name is a key here; the loss checks them later
+OPEN_SECTION = "LOSS.PARAMS"  # any name is a key here; the loss checks them later
 
 
 class _Loader(yaml.SafeLoader):
@@ -139,20 +139,16 @@ def _convert(value: Any, default: Any) -> Any:
 def _known(cfg: CfgNode, prefix: str = "") -> list[str]:
     names = []
     for key, value in cfg.items():
-        inner = isinstance(value, CfgNode) and f"{prefix}{key}" not in OPEN_SECTIONS
+        inner = isinstance(value, CfgNode) and f"{prefix}{key}" != OPEN_SECTION
         names += _known(value, f"{prefix}{key}.") if inner else [f"{prefix}{key}"]
     return names
 
 
 def _set(cfg: CfgNode, name: str, value: Any) -> str | None:
     """Set one key; returns what is wrong with it, or None."""
+    if name.startswith(f"{OPEN_SECTION}."):
+        return _set_open(cfg, name, value)
     section, _, leaf = name.rpartition(".")
-    if section in OPEN_SECTIONS:
-        cfg.LOSS.PARAMS[leaf] = _literal(value)
-        return None
-    if name in OPEN_SECTIONS and isinstance(value, dict):
-        cfg.LOSS.PARAMS.update({k: _literal(v) for k, v in value.items()})
-        return None
     node: Any = cfg
     for part in section.split(".") if section else []:
         node = node.get(part) if isinstance(node, CfgNode) else None
@@ -166,6 +162,20 @@ def _set(cfg: CfgNode, name: str, value: Any) -> str | None:
     except (TypeError, ValueError):
         shown = repr(value) if len(repr(value)) < 60 else repr(value)[:57] + "..."
         return f"{name}: {shown} is {_kind(_literal(value))}, it takes {_kind(node[leaf])}"
+    return None
+
+
+def _set_open(cfg: CfgNode, name: str, value: Any) -> str | None:
+    """As _set, in the section where new names are allowed; LOSS.PARAMS.LDAM.s makes a section."""
+    *sections, leaf = name.split(".")
+    node: Any = cfg
+    for part in sections:
+        if part not in node:
+            node[part] = CfgNode(new_allowed=True)
+        node = node[part]
+        if not isinstance(node, CfgNode):
+            return f"{name}: {part} is a value already, not a section"
+    node[leaf] = CfgNode(value, new_allowed=True) if isinstance(value, dict) else _literal(value)
     return None
 
 

@@ -35,7 +35,8 @@ KEYS: dict[str, Key] = {
     "LOSS.PARAMS": Key(
         {},
         "name: value",
-        "Parameters of the loss named by MODEL.LOSS_FUNC, see docs/losses.md.",
+        "Parameters of the loss named by MODEL.LOSS_FUNC, see docs/losses.md; those under the "
+        "name of a loss (`LOSS.PARAMS.LDAM.s`) are for it alone.",
     ),
     "LOSS.CLASS_COUNTS": Key(
         "",

@@ -1,0 +1,121 @@
+"""What the pages name exists: files, links, commands, options, keys, contents of a checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[1]
+PAGES = [
+    *(REPO / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
+    REPO / "annotations/README.md",
+    *sorted((REPO / "docs").glob("*.md")),
+]
+# Where a path in a page may start: the project, and the tree whose root code_new becomes.
+ROOTS = (REPO, REPO / "code_new")
+TO_BE_WRITTEN = {"losses/poly.py", "configs/AK/CHARADES.yaml", "configs/AK/MY_RUN.yaml"}
+OF_SLOWFAST = {"slowfast/config/defaults.py", "slowfast/datasets/DATASET.md"}
+OF_OTHERS = {"--shm-size=8g", "--ipc=host"}
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def exists(name: str) -> bool:
+    return any(next(root.glob(name.rstrip("/")), None) is not None for root in ROOTS)
+
+
+def named_paths(text: str) -> Iterator[str]:
+    """What stands in backticks and is a path of the project: it starts with one of its folders, or
+    is a file of its root."""
+    folders = {entry.name for root in ROOTS for entry in root.iterdir() if entry.is_dir()}
+    for name in re.findall(r"`([\w.*/-]+)`", text):
+        in_root = re.fullmatch(r"[\w-]+\.(?:sh|toml|lock)", name)
+        if in_root or ("/" in name and name.split("/")[0] in folders - {"SlowFast", ".venv"}):
+            yield name
+
+
+def anchor(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-")
+
+
+@each_page
+def test_every_path_that_a_page_names_exists(page: Path) -> None:
+    named = set(named_paths(page.read_text())) - TO_BE_WRITTEN - OF_SLOWFAST
+    assert [name for name in sorted(named) if not exists(name)] == []
+
+
+@each_page
+def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://)([^)\s]+)\)", page.read_text()):
+        name, _, heading = target.partition("#")
+        linked = page.parent / name if name else page
+        assert linked.exists(), target
+        headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE) if heading else []
+        assert not heading or heading in map(anchor, headings), target
+
+
+@each_page
+def test_every_command_names_a_script_and_a_config_that_exist(page: Path) -> None:
+    text = page.read_text()
+    files = re.findall(r"--cfg ([\w./-]+)", text)
+    files += re.findall(r"(?:python|bash) ([\w./-]+\.(?:py|sh))", text)
+    assert [name for name in files if name not in TO_BE_WRITTEN and not exists(name)] == []
+
+
+@each_page
+def test_every_option_that_a_page_names_is_one_of_ours(page: Path) -> None:
+    scripts = [REPO / "prepare_dir_AR.sh", *(REPO / "code_new/tools").glob("*.py")]
+    known = "\n".join(script.read_text() for script in scripts)
+    named = set(re.findall(r"`(--[a-z][\w=-]*)[ `]", page.read_text())) - OF_OTHERS
+    assert [o for o in sorted(named) if not re.search(rf"{o}(?![\w-])", known)] == []
+
+
+@each_page
+def test_no_page_names_a_place_on_one_machine(page: Path) -> None:
+    assert re.findall(r"/(?:work|tmp|root|home|mnt|Users)/\S*", page.read_text()) == []
+
+
+@each_page
+def test_every_key_that_a_page_names_is_a_key(page: Path, tree: Path) -> None:
+    from slowfast.ak.base import default_config
+    from slowfast.ak.settings import leaves
+
+    known = set(leaves(default_config()))
+    named = re.findall(r"\b[A-Z][A-Z0-9_]*(?:\.[A-Z][A-Za-z0-9_]*)+", page.read_text())
+    # The parameters are empty, so they are no leaf.
+    assert sorted(set(named) - known - {"LOSS.PARAMS"}) == []
+
+
+def test_the_page_of_the_pipeline_lists_what_a_checkpoint_holds() -> None:
+    from actionrec.engine.checkpoint import CheckpointState
+
+    text = (REPO / "docs/pipeline.md").read_text()
+    section = text.partition("## What a checkpoint holds")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)`", section, re.MULTILINE) == list(
+        CheckpointState.__annotations__
+    )
+
+
+def test_the_page_of_the_pipeline_lists_every_type() -> None:
+    from actionrec import types
+
+    text = (REPO / "docs/pipeline.md").read_text()
+    own = [
+        name
+        for name, kind in inspect.getmembers(types, inspect.isclass)
+        if kind.__module__ == types.__name__
+        and (dataclasses.is_dataclass(kind) or issubclass(kind, tuple))
+    ]
+    assert [name for name in own if f"`{name}`" not in text] == []
+
+
+def test_versions_that_a_page_names_are_the_locked_ones() -> None:
+    text = (REPO / "docs/troubleshooting.md").read_text()
+    named = re.findall(r"\b(protobuf|tensorboard) (\d+\.\d+\.\d+)", text)
+    lock = (REPO / "requirements.lock").read_text()
+    assert len(named) == 2 and all(f"\n{name}=={version} " in lock for name, version in named)
