@@ -76,7 +76,9 @@ environment() {
   if [[ -n $TORCH ]] || ! installed_torch >/dev/null; then
     pip "${TORCH:-torch==2.13.0}" install "${TORCH:-torch==2.13.0}"
   fi
-  torch=$(installed_torch) || torch=2.13.0
+  if ((DRY_RUN)); then torch=${TORCH:-2.13.0}; else
+    torch=$(installed_torch) || die "torch ${torch:-is not installed}: 2.10 or newer is needed"
+  fi
   say "environment: $PY, torch $torch"
   if [[ $ENVIRONMENT == venv ]] && is_installed "$name"; then return; fi
   # torch came first and is a constraint now: nothing that follows exchanges the build.

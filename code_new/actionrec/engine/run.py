@@ -146,8 +146,12 @@ def _report(
     targets: np.ndarray,
     tested: Path,
 ) -> None:
-    """Save the scores and print the table; a failure of the one does not keep the other back."""
-    lines = [f"log          {settings.output_dir / 'stdout.log'}", f"checkpoint   {tested}"]
+    """Save the scores and log the table; a failure of the one does not keep the other back."""
+    lines = [
+        "this run's files",
+        f"log          {settings.output_dir / 'stdout.log'}",
+        f"checkpoint   {tested}",
+    ]
     failures: list[UserError | OSError] = []
     if settings.test.results:
         path = settings.output_dir / settings.test.results
@@ -163,10 +167,10 @@ def _report(
         except OSError as error:
             failures.append(error)
     try:
-        print(_table(settings, splits, scores, targets), flush=True)
+        logger.info("%s", _table(settings, splits, scores, targets))
     except UserError as error:
         failures.append(error)
-    print("\n".join(lines), flush=True)
+    logger.info("%s", "\n".join(lines))
     if failures:
         raise UserError("\n".join(f"after the test: {f}" for f in failures))
 
@@ -183,7 +187,6 @@ def _table(settings: RunSettings, splits: Splits, scores: np.ndarray, targets: n
         f"map_{name}": f"{100 * getattr(summary, name):.2f}" for name in ("head", "middle", "tail")
     }
     log_json_stats(stats)
-    table = map_table(summary, floors)
-    for line in table.splitlines():
-        logger.debug("%s", line)
-    return table
+    views = f"{settings.data.num_views} x {settings.data.num_crops} views"
+    title = f"test of {len(scores)} clips, {settings.metrics.ensemble} over {views} a clip"
+    return f"{title}\n{map_table(summary, floors)}"
