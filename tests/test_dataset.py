@@ -201,8 +201,9 @@ def test_an_error_in_a_worker_comes_out_as_it_was_raised(tmp_path, clips, option
     source = open_source(clips, options)
     val = val_loader(ValDataset(clips, source, options), loader_settings(num_workers))
     test = batching.test_loader(TestDataset(clips, source, options), loader_settings(num_workers))
-    for loader in (val, test):
-        assert str(error_of(loader)) == f"clip c: {path} is empty; extract this frame again"
+    said = f"clip c: {path} is empty; extract this frame again"
+    assert str(error_of(val)) == said
+    assert [str(item) for item in test if isinstance(item, UserError)] == [said]  # goes on
     path.unlink()
     path.symlink_to("/dev/zero")
     assert isinstance(error_of(val), SecurityError)

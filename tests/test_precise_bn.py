@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -64,4 +65,10 @@ def test_fvcore_comes_only_when_needed_and_without_torchvision():
         "model = torch.nn.Sequential(torch.nn.BatchNorm3d(3))\n"
         "assert p.update_batch_norm(model, [torch.randn(2, 3, 2, 2, 2)], 9) == 1\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    path = os.pathsep.join(sys.path)
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": path},
+    )

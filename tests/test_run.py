@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import pickle
+import shutil
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ from actionrec.data.splits import load_splits
 from actionrec.engine import checkpoint, train
 from actionrec.engine.criterion import build_criterion, own_params
 from actionrec.engine.run import run
-from actionrec.errors import UserError
+from actionrec.errors import Incomplete, UserError
 from actionrec.metrics import get_map
 from actionrec.types import (
     DataSettings,
@@ -187,6 +188,21 @@ def test_the_number_of_workers_changes_nothing(finished, clips, tmp_path, num_wo
     assert same(weights(tmp_path), weights(finished))
 
 
+def test_what_was_trained_outlives_a_validation_that_fails(clips, tmp_path, monkeypatch):
+    def fail(*_):
+        raise UserError("clip VAL00 cannot be read")
+
+    settings = make_settings(clips, tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="VAL00"):
+        patch.setattr("actionrec.engine.validate.score_clips", fail)
+        run(settings, Tiny)
+    assert checkpoint.find_resume(tmp_path).path.name == "checkpoint_epoch_00002.pyth"
+    assert "[ERROR]" in (tmp_path / "stdout.log").read_text()
+    run(settings, Tiny)
+    epochs = [s["epoch"] for s in json_stats(tmp_path) if s.get("_type") == "val_epoch"]
+    assert epochs == ["2/6", "4/6", "6/6"]  # the one that had failed is made up for
+
+
 def test_another_seed_gives_another_run(finished, clips, tmp_path):
     run(make_settings(clips, tmp_path, seed=1), Tiny)
     assert not same(weights(tmp_path), weights(finished))
@@ -205,6 +221,50 @@ def test_a_folder_of_another_run_is_refused(finished, clips):
         run(other, Tiny)
 
 
+def test_a_run_does_not_go_on_with_other_labels_or_past_its_end(clips, tmp_path):
+    annot = tmp_path / "annot"
+    shutil.copytree(clips / "annot", annot)
+    settings = make_settings(clips, tmp_path / "out", solver=SolverSettings(0.1, 2))
+    settings = dataclasses.replace(
+        settings, data=dataclasses.replace(settings.data, annotation_dir=annot)
+    )
+    run(settings, Tiny)
+    shorter = dataclasses.replace(settings, solver=SolverSettings(0.1, 1))
+    with pytest.raises(UserError, match="of epoch 2, SOLVER.MAX_EPOCH is now smaller"):
+        run(shorter, Tiny)
+    text = (annot / "train.csv").read_text()
+    (annot / "train.csv").write_text(text.replace(" 0 train", " 1 train"))
+    with pytest.raises(UserError, match="train.csv has other content"):
+        run(settings, Tiny)
+
+
+def test_the_named_checkpoint_is_tested_after_training_too(clips, tmp_path, finished):
+    best = checkpoint.checkpoint_path(finished, 3)
+    settings = make_settings(
+        clips, tmp_path, solver=SolverSettings(0.1, 1), test=TestSettings(True, best, "a.pkl")
+    )
+    run(settings, Tiny)
+    assert f"testing {best}" in (tmp_path / "stdout.log").read_text()
+
+
+def test_another_geometry_or_other_class_names_are_told(clips, tmp_path, finished):
+    settings = make_settings(
+        clips,
+        tmp_path,
+        train=TrainSettings(False),
+        test=TestSettings(True, checkpoint.checkpoint_path(finished, 6)),
+        input=InputSettings(bgr=True),
+    )
+    (tmp_path / "names.json").write_text('{"A": 0, "B": 1, "C": 2}')
+    settings = dataclasses.replace(
+        settings, metrics=MetricSettings(cuts=(10, 5), class_table=tmp_path / "names.json")
+    )
+    run(settings, Tiny)
+    log = (tmp_path / "stdout.log").read_text()
+    assert "was trained with bgr False and is tested with True" in log
+    assert "names 3 classes otherwise, the first is 0: 'class 0' there, 'A' here" in log
+
+
 def test_starting_anew_sets_old_checkpoints_aside(clips, tmp_path):
     settings = make_settings(clips, tmp_path, solver=SolverSettings(base_lr=0.1, max_epoch=1))
     run(settings, Tiny)
@@ -214,6 +274,8 @@ def test_starting_anew_sets_old_checkpoints_aside(clips, tmp_path):
     (aside,) = tmp_path.glob("earlier_*")
     kept = checkpoint.load_checkpoint(aside / "checkpoint_epoch_00001.pyth")["model_state"]
     assert same(kept, first)
+    own = TrainSettings(True, auto_resume=False, checkpoint=checkpoint.best_path(tmp_path))
+    run(dataclasses.replace(settings, train=own), Tiny)  # from a file that is set aside
 
 
 def test_fine_tuning_drops_a_head_of_another_size_and_says_so(clips, tmp_path, finished):
@@ -258,6 +320,28 @@ def test_a_checkpoint_of_another_model_is_not_tested(clips, tmp_path, finished):
     )
     with pytest.raises(UserError, match=r"head.weight is \(4, 8\) in the file"):
         run(alone, Tiny)
+
+
+def test_a_clip_that_cannot_be_read_costs_that_clip_alone(clips, tmp_path, finished):
+    shutil.copytree(clips / "image", tmp_path / "image")
+    (tmp_path / "image" / "VAL03" / "VAL03_t000003.png").write_bytes(b"no image")
+    settings = make_settings(
+        clips,
+        tmp_path / "out",
+        train=TrainSettings(False),
+        test=TestSettings(True, checkpoint.checkpoint_path(finished, 6), "a.pkl"),
+    )
+    settings = dataclasses.replace(
+        settings, data=dataclasses.replace(settings.data, frame_root=tmp_path / "image")
+    )
+    with pytest.raises(Incomplete, match="1 of 9 test clips could not be read") as caught:
+        run(settings, Tiny)
+    assert caught.value.exit_code == 3
+    with (tmp_path / "out" / "a.csv").open() as file:
+        ids = [row["clip_id"] for row in csv.DictReader(file)]
+    assert ids == [f"VAL{c:02d}" for c in range(9) if c != 3]
+    log = (tmp_path / "out" / "stdout.log").read_text()
+    assert "not tested: clip VAL03" in log and "test of 8 of 9 clips" in log
 
 
 class NaN(Tiny):

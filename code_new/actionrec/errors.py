@@ -15,6 +15,12 @@ class SecurityError(UserError):
     exit_code = 4
 
 
+class Incomplete(UserError):
+    """The work was done, but not over all of the input; the message says over how much."""
+
+    exit_code = 3
+
+
 def nearest(name: str, known: list[str]) -> list[str]:
     """`known` with the names most like `name` first, the rest in alphabetical order."""
     from difflib import get_close_matches

@@ -87,7 +87,8 @@ class LossSettings:
 class MetricSettings:
     segments: str = "train"  # train | workbook | all | published
     cuts: tuple[int, int] | None = None  # (h, t): head > h, tail <= t; None: the definition's own
-    class_table: Path | None = None  # names, and the counts of `workbook`
+    class_table: Path | None = None  # class names
+    count_table: Path | None = None  # a workbook, for the counts of `workbook`
     ensemble: str = "max"  # max | mean | sum over the views of a clip
 
 
@@ -127,6 +128,7 @@ class RunSettings:
     device: str = "cpu"
     seed: int = 0
     log_period: int = 10
+    log_model_info: bool = True
     tensorboard_dir: Path | None = None
     dataset: str = "animalkingdom"
     arch: str = ""

@@ -29,7 +29,10 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     args = parser.parse_args([a for a in argv if a != "--opts"])
     if args.cfg is None:
-        parser.error("--cfg FILE is missing, for example --cfg configs/AK/SLOWFAST_8x8_R50.yaml")
+        parser.error(
+            "--cfg FILE is missing before the KEY VALUE pairs, for example "
+            "--cfg configs/AK/SLOWFAST_8x8_R50.yaml"
+        )
     overrides = list(args.opts)
     if args.num_shards != 1 or args.shard_id != 0:
         overrides += ["NUM_SHARDS", str(args.num_shards), "SHARD_ID", str(args.shard_id)]
@@ -56,7 +59,8 @@ def main(argv: list[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print(
-            "run_net: interrupted; the same command goes on from the last checkpoint",
+            "run_net: interrupted; with TRAIN.AUTO_RESUME True (the default) the same command goes "
+            "on from the last checkpoint",
             file=sys.stderr,
         )
         return 130

@@ -51,10 +51,18 @@ class ClipLoader(DataLoader):
     """A DataLoader out of whose workers a UserError comes as it was raised.
 
     PyTorch would put the worker's traceback into the message. So a worker returns the error instead
-    of a sample, and it is raised here.
+    of a sample, and it is raised here, or given like an item with `give_errors`.
     """
 
-    def __init__(self, dataset: Clips, settings: LoaderSettings, **options: Any) -> None:
+    def __init__(
+        self,
+        dataset: Clips,
+        settings: LoaderSettings,
+        *,
+        give_errors: bool = False,
+        **options: Any,
+    ) -> None:
+        self.give_errors = give_errors
         super().__init__(
             _ErrorsAsItems(dataset),
             num_workers=settings.num_workers,
@@ -73,7 +81,7 @@ class ClipLoader(DataLoader):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         for batch in super().__iter__():
-            if isinstance(batch, UserError):
+            if isinstance(batch, UserError) and not self.give_errors:
                 raise batch
             yield batch
 
@@ -90,9 +98,12 @@ def val_loader(dataset: ValDataset, settings: LoaderSettings) -> ClipLoader:
 
 
 def test_loader(dataset: TestDataset, settings: LoaderSettings) -> ClipLoader:
-    """One ClipViews a clip, in the order of the annotation; cut them with `view_batches`."""
+    """One ClipViews a clip, in the order of the annotation; cut them with `view_batches`.
+
+    A clip that cannot be read comes as its UserError: hours of scores are not lost for one file.
+    """
     # Arrays travel through pipes: a bank may be larger than the shared memory that containers have.
-    return ClipLoader(dataset, settings, batch_size=None, collate_fn=_as_is)
+    return ClipLoader(dataset, settings, give_errors=True, batch_size=None, collate_fn=_as_is)
 
 
 test_loader.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for a test

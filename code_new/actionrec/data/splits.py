@@ -14,7 +14,7 @@ import numpy as np
 from actionrec.data import DATASETS
 from actionrec.data.annotations import ClipTable, check_disjoint, read_clips
 from actionrec.data.class_table import read_class_names
-from actionrec.data.decoding import open_source, require_files
+from actionrec.data.decoding import FrameSource, open_source, require_files
 from actionrec.data.workbook import read_class_counts
 from actionrec.errors import UserError
 from actionrec.metrics.segments import Segments, segment_classes
@@ -34,6 +34,8 @@ class Splits:
 
     train: ClipTable | None
     val: ClipTable
+    train_source: FrameSource | None
+    val_source: FrameSource
     class_names: tuple[str, ...]
     segments: Segments
 
@@ -43,6 +45,13 @@ class Splits:
         if self.train is None:
             raise ValueError("this run was set up without a training split")
         return self.train
+
+    @property
+    def train_pixels(self) -> FrameSource:
+        """Where the frames of `train_clips` are."""
+        if self.train_source is None:
+            raise ValueError("this run was set up without training")
+        return self.train_source
 
 
 def _needs_train(settings: RunSettings) -> bool:
@@ -74,23 +83,40 @@ def load_splits(settings: RunSettings) -> Splits:
     if train is not None:
         check_disjoint(train, val)
         _report_counts(train, data.num_classes)
-    if settings.train.enable and train is not None:
-        if len(train) < settings.loader.train_batch:
-            raise UserError(
-                f"TRAIN.BATCH_SIZE: {settings.loader.train_batch} is more than the {len(train)} "
-                f"clips of {train.source}; lower it"
-            )
-        require_files(train, open_source(train, data))
-    require_files(val, open_source(val, data))
+    batch = settings.loader.train_batch
+    if settings.train.enable and train is not None and len(train) < batch:
+        raise UserError(
+            f"TRAIN.BATCH_SIZE: {batch} is more than the {len(train)} clips of {train.source}; "
+            "lower it"
+        )
     for table in (train, val):
         for note in table.notes if table is not None else ():
             logger.warning("%s", note)
-    return Splits(train, val, names, _segments(settings, train, val))
+    train_source = None
+    if settings.train.enable and train is not None:
+        train_source = _open(train, data)
+    val_source = _open(val, data)
+    if train_source is not None and train_source.key != val_source.key:
+        logger.warning(
+            "training reads %s and validation %s: set DATA.SOURCE to read both alike",
+            train_source.key,
+            val_source.key,
+        )
+    segments = _segments(settings, train, val)
+    return Splits(train, val, train_source, val_source, names, segments)
+
+
+def _open(table: ClipTable, data: DataSettings) -> FrameSource:
+    """The pixels of a split, after a look at whether all files are there."""
+    source = open_source(table, data)
+    require_files(table, source)
+    logger.info("%s: %d clips, %s %s", table.source, len(table), source.key, source.root)
+    return source
 
 
 def _segments(settings: RunSettings, train: ClipTable | None, val: ClipTable) -> Segments:
     metrics, num_classes = settings.metrics, settings.data.num_classes
-    table = metrics.class_table if metrics.segments == "workbook" else None
+    table = metrics.count_table if metrics.segments == "workbook" else None
     return segment_classes(
         metrics.segments,
         train_counts=train.class_counts(num_classes) if train is not None else None,

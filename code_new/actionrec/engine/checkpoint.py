@@ -76,7 +76,6 @@ def make_state(
     best_map: float | None,
 ) -> CheckpointState:
     """A run at one moment, as CheckpointState describes it."""
-    data, norm = settings.data, settings.input
     return CheckpointState(
         epoch=epoch,
         model_state=model_state,
@@ -87,17 +86,8 @@ def make_state(
         loss_state=loss_state,
         class_names=list(class_names),
         thresholds=None,
-        input={
-            "num_frames": data.num_frames,
-            "sampling_rate": data.sampling_rate,
-            "train_crop_px": data.train_crop_px,
-            "test_crop_px": data.test_crop_px,
-            "mean": list(norm.mean),
-            "std": list(norm.std),
-            "bgr": norm.bgr,
-            "alpha": norm.alpha,
-        },
-        hashes=_hashes(settings),
+        input=input_geometry(settings),
+        hashes=file_hashes(settings),
         base=settings.base,
         best_map=None if best_map is None else float(best_map),
         versions={
@@ -173,7 +163,23 @@ def _load_for_resume(path: Path) -> dict[str, Any]:
     return state
 
 
-def _hashes(settings: RunSettings) -> dict[str, str]:
+def input_geometry(settings: RunSettings) -> dict[str, Any]:
+    """What the weights expect of their input; sizes in pixels, the sampling rate in frames."""
+    data, norm = settings.data, settings.input
+    return {
+        "num_frames": data.num_frames,
+        "sampling_rate": data.sampling_rate,
+        "train_crop_px": data.train_crop_px,
+        "test_crop_px": data.test_crop_px,
+        "mean": list(norm.mean),
+        "std": list(norm.std),
+        "bgr": norm.bgr,
+        "alpha": norm.alpha,
+    }
+
+
+def file_hashes(settings: RunSettings) -> dict[str, str]:
+    """sha256 of the configuration and of the annotation files that are there."""
     hashes = {"config": hashlib.sha256(settings.config_yaml.encode()).hexdigest()}
     for name in ("train.csv", "val.csv"):
         path = settings.data.annotation_dir / name

@@ -28,7 +28,10 @@ def own_params(loss: LossSettings) -> dict[str, Any]:
             known = ", ".join(nearest(name, list(losses.LOSSES)))
             raise UserError(f"LOSS.PARAMS.{name}: there is no loss of this name; known: {known}")
     shared = {name: value for name, value in loss.params.items() if name not in of_losses}
-    return {**of_losses.get(loss.name, {}), **shared}
+    own = dict(of_losses.get(loss.name, {}))
+    if "variant" in shared and shared["variant"] != own.get("variant", "paper"):
+        own = {}  # they were chosen for the other variant
+    return {**own, **shared}
 
 
 def check_loss(loss: LossSettings) -> None:

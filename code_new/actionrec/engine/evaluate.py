@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterable
 
 import numpy as np
 import torch
 
 from actionrec.data.batching import view_batches
+from actionrec.engine.logging import log_json_stats, test_iter_stats
+from actionrec.errors import UserError
 from actionrec.metrics.ensemble import ViewEnsemble
 from actionrec.models.video_model import VideoModel
 from actionrec.progress import Progress
 from actionrec.types import Batch, ClipViews
+
+logger = logging.getLogger(__name__)
 
 
 @torch.inference_mode()
@@ -32,18 +38,33 @@ def score_clips(
 @torch.inference_mode()
 def score_views(
     model: VideoModel,
-    clips: Iterable[ClipViews],
+    clips: Iterable[ClipViews | UserError],
     ensemble: ViewEnsemble,
     *,
     num_clips: int,
     batch_size: int,
-) -> np.ndarray:
-    """Scores (K, C) float64 over all views of each clip; `batch_size` views run at a time."""
+    log_period: int,
+) -> int:
+    """Score all views of each clip into `ensemble`; `batch_size` views run at a time.
+
+    Returns the number of clips that could not be read; each is named in the log.
+    """
     model.eval()
+    unread, started = 0, time.monotonic()
     with Progress(num_clips, "test", "clip") as progress:
-        for clip in clips:
+        for done, clip in enumerate(clips, start=1):
+            progress.update(1)
+            if isinstance(clip, UserError):
+                logger.error("not tested: %s", clip)
+                unread += 1
+                continue
             for frames, views in view_batches(clip, batch_size):
                 scores = model(frames).float().cpu().numpy()
                 ensemble.add(np.full(len(scores), clip.clip), np.asarray(views), scores)
-            progress.update(1)
-    return ensemble.result()
+            if done % log_period == 0:
+                took = (time.monotonic() - started) / done
+                stats = test_iter_stats(
+                    iteration=done - 1, time_diff=took, eta_sec=took * (num_clips - done)
+                )
+                log_json_stats(stats)
+    return unread

@@ -45,6 +45,14 @@ def setup_logging(output_dir: Path | None = None) -> None:
     root.setLevel(logging.INFO)
 
 
+def log_to_file(level: int, message: str) -> None:
+    """Write a record to the open log files, not to the console."""
+    record = logger.makeRecord(logger.name, level, __file__, 0, message, (), None)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)
+
+
 def printable(text: str) -> str:
     r"""`text` with line breaks and control characters written out, as in `\n` and `\x1b`.
 

@@ -10,16 +10,21 @@ from typing import Any
 
 import yaml
 
+from actionrec.engine.checkpoint import file_hashes
 from actionrec.errors import UserError
+from actionrec.types import RunSettings
 
 logger = logging.getLogger(__name__)
 
 # What may change between the parts of one run: where it runs, how long, and what is looked at.
-MAY_CHANGE = (
-    "OUTPUT_DIR TEST. TENSORBOARD. DATA_LOADER. LOG_PERIOD LOG_MODEL_INFO NUM_GPUS METRICS. ENGINE "
-    "TRAIN.AUTO_RESUME TRAIN.ENABLE TRAIN.CHECKPOINT_ TRAIN.EVAL_PERIOD DATA.ENSEMBLE_METHOD "
-    "DATA.TEST_CROP_SIZE DATA.PATH_ DATA.VIDEO_PREFIX DATA.SOURCE SHARD_ID DIST_BACKEND"
-).split()
+MAY_CHANGE = tuple(
+    (
+        "OUTPUT_DIR TEST. TENSORBOARD. DATA_LOADER. LOG_PERIOD LOG_MODEL_INFO NUM_GPUS METRICS. "
+        "ENGINE TRAIN.AUTO_RESUME TRAIN.ENABLE TRAIN.CHECKPOINT_ TRAIN.EVAL_PERIOD "
+        "DATA.ENSEMBLE_METHOD DATA.TEST_CROP_SIZE DATA.PATH_ DATA.VIDEO_PREFIX DATA.SOURCE "
+        "SHARD_ID DIST_BACKEND"
+    ).split()
+)
 
 
 def prepare_output(folder: Path) -> None:
@@ -47,21 +52,32 @@ def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def check_same_run(stored_yaml: str, current_yaml: str, path: Path) -> None:
-    """Raises UserError when the checkpoint in this folder belongs to a run with other settings.
+def check_same_run(state: dict[str, Any], settings: RunSettings, path: Path) -> None:
+    """Raises UserError when the checkpoint in this folder belongs to another run.
 
     Without it, the same command with another loss would resume the finished run and train nothing.
+    Only keys that both configurations have are compared: later versions may know more of them.
     """
-    stored, current = _flat(yaml.safe_load(stored_yaml)), _flat(yaml.safe_load(current_yaml))
+    stored = _flat(yaml.safe_load(state["cfg"]))
+    current = _flat(yaml.safe_load(settings.config_yaml))
     changed = [
-        f"{name} was {stored.get(name)!r} and is {current.get(name)!r}"
-        for name in sorted(stored.keys() | current.keys())
-        if stored.get(name) != current.get(name) and not name.startswith(tuple(MAY_CHANGE))
+        f"{name} was {stored[name]!r} and is {current[name]!r}"
+        for name in sorted(stored.keys() & current.keys())
+        if stored[name] != current[name] and not name.startswith(MAY_CHANGE)
     ]
-    if not changed:
-        return
-    if all(line.startswith("SOLVER.MAX_EPOCH ") for line in changed):
-        logger.warning("%s; training goes on from %s", changed[0], path)
+    # Parameters of the loss have no defaults in the configuration: absent is a setting too.
+    for name in sorted(stored.keys() ^ current.keys()):
+        if name.startswith("LOSS.PARAMS"):
+            changed.append(f"{name} was {stored.get(name)!r} and is {current.get(name)!r}")
+    hashes = file_hashes(settings)
+    if state.get("hashes", hashes).get("train.csv") != hashes.get("train.csv"):
+        changed.append(f"{settings.data.annotation_dir / 'train.csv'} has other content")
+    epochs = [line for line in changed if line.startswith("SOLVER.MAX_EPOCH ")]
+    if state["epoch"] + 1 > settings.solver.max_epoch:
+        changed = [f"it is of epoch {state['epoch'] + 1}, SOLVER.MAX_EPOCH is now smaller"]
+    elif epochs == changed:
+        if epochs:
+            logger.warning("%s; training goes on from %s", epochs[0], path)
         return
     more = f" (and {len(changed) - 3} more)" if len(changed) > 3 else ""
     raise UserError(
@@ -75,5 +91,9 @@ def set_aside_checkpoints(folder: Path) -> None:
     checkpoints = folder / "checkpoints"
     if checkpoints.is_dir() and any(checkpoints.iterdir()):
         aside = folder / f"earlier_{time.strftime('%Y%m%d_%H%M%S')}"
+        number = 1
+        while aside.exists():  # two starts within one second
+            number += 1
+            aside = aside.with_name(f"{aside.name.partition('-')[0]}-{number}")
         checkpoints.rename(aside)
         logger.info("the checkpoints of an earlier run are now in %s", aside)

@@ -1,4 +1,4 @@
-"""One run, from the annotation to the table: check, train, test, save, say where all lies."""
+"""One run, from the annotation to the table: check, train, test."""
 
 from __future__ import annotations
 
@@ -6,35 +6,34 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 
-from actionrec.data.batching import test_loader
-from actionrec.data.dataset import TestDataset
-from actionrec.data.decoding import open_source
 from actionrec.data.splits import Splits, load_splits
 from actionrec.engine import checkpoint
 from actionrec.engine.criterion import build_criterion, check_loss
-from actionrec.engine.evaluate import score_views
+from actionrec.engine.final_test import check_same_input, final_test
 from actionrec.engine.initial_weights import load_exactly, load_initial_weights
-from actionrec.engine.logging import log_json_stats, setup_logging
+from actionrec.engine.logging import log_to_file, setup_logging
 from actionrec.engine.output import check_same_run, prepare_output, set_aside_checkpoints
-from actionrec.engine.results import save_results
 from actionrec.engine.train import Training, train
 from actionrec.errors import UserError
-from actionrec.metrics.ensemble import ViewEnsemble
-from actionrec.metrics.floors import prior_floor, random_floor
-from actionrec.metrics.protocols import MapSummary, summarize
 from actionrec.models.video_model import VideoModel
 from actionrec.randomness import seed_start
-from actionrec.report.tables import map_table
 from actionrec.types import RunSettings
 from losses import Loss
 
 logger = logging.getLogger(__name__)
+
+
+class Weights(NamedTuple):
+    """A checkpoint that was read, and what it is for."""
+
+    path: Path
+    state: dict[str, Any]
+    resumes: bool  # it is of this very run, which goes on from it
 
 
 def run(settings: RunSettings, build_model: Callable[[], nn.Module]) -> None:
@@ -44,6 +43,17 @@ def run(settings: RunSettings, build_model: Callable[[], nn.Module]) -> None:
         check_loss(settings.loss)
     prepare_output(settings.output_dir)
     setup_logging(settings.output_dir)
+    try:
+        _run(settings, build_model, device)
+    except UserError as error:
+        log_to_file(logging.ERROR, str(error))  # the console gets it from the front door
+        raise
+
+
+def _run(settings: RunSettings, build_model: Callable[[], nn.Module], device: torch.device) -> None:
+    # What is wrong with a checkpoint is told before the data are read.
+    start = _weights_to_start_from(settings) if settings.train.enable else None
+    to_test = _weights_to_test(settings)
     splits = load_splits(settings)
     criterion = None
     if settings.train.enable:
@@ -55,15 +65,21 @@ def run(settings: RunSettings, build_model: Callable[[], nn.Module]) -> None:
         )
     seed_start(settings.seed)
     model = VideoModel(build_model(), settings.input).to(device)
-    parameters = sum(p.numel() for p in model.backbone.parameters())
-    logger.info("%s: %s parameters, on %s", settings.arch, f"{parameters:,}", device)
-    trained = None
+    if settings.log_model_info:
+        parameters = sum(p.numel() for p in model.backbone.parameters())
+        logger.info("%s: %s parameters, on %s", settings.arch, f"{parameters:,}", device)
+    tested = None
     if criterion is not None:
         started = time.monotonic()
-        trained = _train(settings, splits, model, criterion)
+        tested = _train(settings, splits, model, criterion, start)
         logger.info("training took %.0f s", time.monotonic() - started)
-    if settings.test.enable:
-        _test(settings, splits, model, trained)
+    if to_test is not None:
+        load_exactly(model.backbone, to_test.state["model_state"], to_test.path)
+        check_same_input(to_test.state, settings, splits.class_names, to_test.path)
+        tested = to_test.path
+        logger.info("testing %s", tested)
+    if settings.test.enable and tested is not None:
+        final_test(settings, splits, model, tested)
 
 
 def _device(settings: RunSettings) -> torch.device:
@@ -75,118 +91,62 @@ def _device(settings: RunSettings) -> torch.device:
     return torch.device(settings.device)
 
 
-def _train(settings: RunSettings, splits: Splits, model: VideoModel, criterion: Loss) -> Path:
-    """Resume or start, then train; returns the last checkpoint."""
-    training = Training.start(settings, splits, model, criterion)
-    found = None
+def _weights_to_start_from(settings: RunSettings) -> Weights | None:
+    """The newest checkpoint of this run, else the initial weights that the settings name."""
     if settings.train.auto_resume:
         found = checkpoint.find_resume(settings.output_dir)
-    else:
-        set_aside_checkpoints(settings.output_dir)
-    if found is not None:
-        path, state, torn = found
-        for reason in torn.values():
-            logger.warning("passed over: %s", reason)
-        check_same_run(state["cfg"], settings.config_yaml, path)
-        training.restore(state)
-        logger.info("resumed from %s, epoch %d is next", path, training.epoch + 1)
-    elif settings.train.checkpoint is not None:
-        state = checkpoint.load_checkpoint(settings.train.checkpoint)
-        report = load_initial_weights(
-            model.backbone,
-            state["model_state"],
-            clear_name_pattern=settings.train.clear_name_pattern,
-            inflate=settings.train.inflate,
-        )
-        logger.info("initial weights from %s", settings.train.checkpoint)
-        for line in report.lines():
-            logger.info("%s", line)
-        logger.info("training starts at epoch 1 with a new optimizer")
-    train(training)
-    return checkpoint.checkpoint_path(settings.output_dir, settings.solver.max_epoch)
+        if found is not None:
+            for reason in found.torn.values():
+                logger.warning("passed over: %s", reason)
+            check_same_run(found.state, settings, found.path)
+            return Weights(found.path, found.state, resumes=True)
+    if settings.train.checkpoint is None:
+        return None
+    path = settings.train.checkpoint
+    return Weights(path, checkpoint.load_checkpoint(path), resumes=False)
 
 
-def _test(settings: RunSettings, splits: Splits, model: VideoModel, trained: Path | None) -> None:
-    """Test the weights that were just trained and saved in `trained`, else a checkpoint."""
-    data, path = settings.data, trained
-    if path is None:
-        path, state = _checkpoint_to_test(settings)
-        load_exactly(model.backbone, state["model_state"], path)
-        logger.info("testing %s", path)
-    clips = splits.val
-    targets = clips.targets(data.num_classes)
-    num_views = data.num_views * data.num_crops
-    dataset = TestDataset(clips, open_source(clips, data), data)
-    scores = score_views(
-        model,
-        test_loader(dataset, settings.loader),
-        ViewEnsemble(len(clips), data.num_classes, num_views, settings.metrics.ensemble),
-        num_clips=len(clips),
-        batch_size=settings.loader.test_batch,
-    )
-    _report(settings, splits, scores, targets, path)
-
-
-def _checkpoint_to_test(settings: RunSettings) -> tuple[Path, dict[str, Any]]:
-    """The one that the configuration names, else the newest of the output folder."""
+def _weights_to_test(settings: RunSettings) -> Weights | None:
+    """The ones that the settings name; without training, the newest of the output folder."""
+    if not settings.test.enable:
+        return None
     if settings.test.checkpoint is not None:
-        return settings.test.checkpoint, checkpoint.load_checkpoint(settings.test.checkpoint)
+        path = settings.test.checkpoint
+        return Weights(path, checkpoint.load_checkpoint(path), resumes=False)
+    if settings.train.enable:
+        return None  # those that training is going to leave
     found = checkpoint.find_resume(settings.output_dir)
     if found is None:
         raise UserError(
             f"TEST.CHECKPOINT_FILE_PATH: empty, and {settings.output_dir} holds no checkpoint"
         )
-    return found.path, found.state
+    return Weights(found.path, found.state, resumes=False)
 
 
-def _report(
+def _train(
     settings: RunSettings,
     splits: Splits,
-    scores: np.ndarray,
-    targets: np.ndarray,
-    tested: Path,
-) -> None:
-    """Save the scores and log the table; a failure of the one does not keep the other back."""
-    lines = [
-        "this run's files",
-        f"log          {settings.output_dir / 'stdout.log'}",
-        f"checkpoint   {tested}",
-    ]
-    failures: list[UserError | OSError] = []
-    if settings.test.results:
-        path = settings.output_dir / settings.test.results
-        try:
-            table = save_results(
-                path,
-                ids=splits.val.ids,
-                class_names=splits.class_names,
-                scores=scores,
-                targets=targets,
-            )
-            lines.append(f"predictions  {table}, {path.name}")
-        except OSError as error:
-            failures.append(error)
-    try:
-        logger.info("%s", _table(settings, splits, scores, targets))
-    except UserError as error:
-        failures.append(error)
-    logger.info("%s", "\n".join(lines))
-    if failures:
-        raise UserError("\n".join(f"after the test: {f}" for f in failures))
-
-
-def _table(settings: RunSettings, splits: Splits, scores: np.ndarray, targets: np.ndarray) -> str:
-    segments = splits.segments
-    summary = summarize(scores, targets, segments)
-    floors: dict[str, MapSummary] = {"random": random_floor(targets, segments)}
-    if splits.train is not None:
-        counts = splits.train.class_counts(settings.data.num_classes)
-        floors["class prior"] = prior_floor(counts, targets, segments)
-    stats: dict[str, Any] = {"split": "test_final", "map": f"{100 * summary.overall:.2f}"}
-    stats |= {
-        f"map_{name}": f"{100 * getattr(summary, name):.2f}" for name in ("head", "middle", "tail")
-    }
-    log_json_stats(stats)
-    views = f"{settings.data.num_views} x {settings.data.num_crops} views"
-    title = f"test of {len(scores)} clips, {settings.metrics.ensemble} over {views} a clip"
-    return f"{title}\n{map_table(summary, floors)}"
+    model: VideoModel,
+    criterion: Loss,
+    start: Weights | None,
+) -> Path:
+    """Resume or start, then train; returns the last checkpoint."""
+    training = Training.start(settings, splits, model, criterion)
+    if not settings.train.auto_resume:
+        set_aside_checkpoints(settings.output_dir)
+    if start is not None and start.resumes:
+        training.restore(start.state)
+        logger.info("resumed from %s, epoch %d is next", start.path, training.epoch + 1)
+    elif start is not None:
+        report = load_initial_weights(
+            model.backbone,
+            start.state["model_state"],
+            clear_name_pattern=settings.train.clear_name_pattern,
+            inflate=settings.train.inflate,
+        )
+        logger.info("initial weights from %s", start.path)
+        for line in report.lines():
+            logger.info("%s", line)
+        logger.info("training starts at epoch 1 with a new optimizer")
+    train(training)
+    return checkpoint.checkpoint_path(settings.output_dir, settings.solver.max_epoch)

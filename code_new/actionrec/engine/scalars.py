@@ -16,7 +16,10 @@ class ScalarWriter:
         if folder is not None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(folder))
+            try:
+                self._writer = SummaryWriter(str(folder))
+            except OSError as error:
+                logger.warning("TENSORBOARD.LOG_DIR: TensorBoard is off: %s", error)
 
     def write(self, name: str, value: float, step: int) -> None:
         if self._writer is None:

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,6 @@ from torch import Tensor
 
 from actionrec.data.batching import ClipLoader, train_loader
 from actionrec.data.dataset import TrainDataset
-from actionrec.data.decoding import open_source
 from actionrec.data.splits import Splits
 from actionrec.engine import checkpoint
 from actionrec.engine.logging import (
@@ -79,38 +79,53 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer_state"])
         self.criterion.load_state_dict(state.get("loss_state", {}))  # upstream's files have none
         self.epoch = state["epoch"] + 1
-        if state.get("best_map") is not None:
-            self.best_map = state["best_map"]
+        best = checkpoint.best_path(self.settings.output_dir)
+        for kept in (state, checkpoint.load_checkpoint(best) if best.is_file() else {}):
+            if kept.get("best_map") is not None:
+                self.best_map = max(self.best_map, kept["best_map"])
 
 
 def train(run: Training) -> None:
-    """Train from `run.epoch` to SOLVER.MAX_EPOCH, saving and validating as the settings say."""
+    """Train from `run.epoch` to SOLVER.MAX_EPOCH, saving and validating as the settings say.
+
+    An epoch is saved before it is validated: what was trained outlives a validation that fails. A
+    resumed run validates the saved epoch once more, as it may have been stopped in between.
+    """
     settings = run.settings
-    train_clips = run.splits.train_clips
     dataset = TrainDataset(
-        train_clips, open_source(train_clips, settings.data), settings.data, settings.seed
+        run.splits.train_clips, run.splits.train_pixels, settings.data, settings.seed
     )
     batches = train_loader(dataset, settings.loader)
     validation = Validation(settings, run.splits)
     steps_left = len(batches) * (settings.solver.max_epoch - run.epoch)
     progress = Progress(steps_left, "train", "step")
+    if run.epoch and _is_due(run, settings.train.eval_period):
+        _validate(run, validation)
     while run.epoch < settings.solver.max_epoch:
-        epoch = run.epoch
-        last = epoch + 1 == settings.solver.max_epoch
         _train_epoch(run, batches, progress)
-        evaluate = last or (epoch + 1) % settings.train.eval_period == 0
-        save = last or (epoch + 1) % settings.train.checkpoint_period == 0
+        run.epoch += 1
+        evaluate = _is_due(run, settings.train.eval_period)
+        save = _is_due(run, settings.train.checkpoint_period)
         if settings.train.precise_bn_batches and (evaluate or save):
             _precise_batch_norm(run, batches)
-        summary = validation.evaluate(run.model, epoch, run.scalars) if evaluate else None
-        is_best = summary is not None and summary.overall > run.best_map
-        if summary is not None and is_best:
-            run.best_map = summary.overall
-        run.epoch += 1
-        if save or is_best:
-            _save(run, epoch, save=save, is_best=is_best)
+        if save:
+            _save(run, checkpoint.checkpoint_path(settings.output_dir, run.epoch))
+        if evaluate:
+            _validate(run, validation)
     progress.close()
     run.scalars.close()
+
+
+def _is_due(run: Training, period: int) -> bool:
+    """Whether something that happens every `period` epochs happens after the one just trained."""
+    return run.epoch == run.settings.solver.max_epoch or run.epoch % period == 0
+
+
+def _validate(run: Training, validation: Validation) -> None:
+    summary = validation.evaluate(run.model, run.epoch - 1, run.scalars)
+    if summary.overall > run.best_map:
+        run.best_map = summary.overall
+        _save(run, checkpoint.best_path(run.settings.output_dir))
 
 
 def _train_epoch(run: Training, batches: ClipLoader, progress: Progress) -> None:
@@ -185,11 +200,10 @@ def _precise_batch_norm(run: Training, batches: ClipLoader) -> None:
     update_batch_norm(run.model, frames(), min(run.settings.train.precise_bn_batches, len(batches)))
 
 
-def _save(run: Training, epoch: int, *, save: bool, is_best: bool) -> None:
-    settings = run.settings
+def _save(run: Training, path: Path) -> None:
     state = checkpoint.make_state(
-        settings,
-        epoch=epoch,
+        run.settings,
+        epoch=run.epoch - 1,
         step=0,
         model_state=run.model.backbone.state_dict(),
         optimizer_state=run.optimizer.state_dict(),
@@ -197,8 +211,4 @@ def _save(run: Training, epoch: int, *, save: bool, is_best: bool) -> None:
         class_names=run.splits.class_names,
         best_map=None if math.isinf(run.best_map) else run.best_map,
     )
-    if save:
-        path = checkpoint.checkpoint_path(settings.output_dir, epoch + 1)
-        checkpoint.save_checkpoint(path, state)
-    if is_best:
-        checkpoint.save_checkpoint(checkpoint.best_path(settings.output_dir), state)
+    checkpoint.save_checkpoint(path, state)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 from actionrec.data.batching import val_loader
 from actionrec.data.dataset import ValDataset
-from actionrec.data.decoding import open_source
 from actionrec.data.splits import Splits
 from actionrec.engine.evaluate import score_clips
-from actionrec.engine.logging import log_json_stats, val_epoch_stats
+from actionrec.engine.logging import log_json_stats, val_epoch_stats, val_iter_stats
 from actionrec.engine.scalars import ScalarWriter
 from actionrec.metrics.protocols import MapSummary, summarize
 from actionrec.models.video_model import VideoModel
-from actionrec.types import RunSettings
+from actionrec.types import Batch, RunSettings
 
 
 class Validation:
@@ -21,15 +21,17 @@ class Validation:
 
     def __init__(self, settings: RunSettings, splits: Splits) -> None:
         self.settings, self.splits = settings, splits
-        clips = splits.val
-        dataset = ValDataset(clips, open_source(clips, settings.data), settings.data)
+        dataset = ValDataset(splits.val, splits.val_source, settings.data)
         self.batches = val_loader(dataset, settings.loader)
 
     def evaluate(self, model: VideoModel, epoch: int, scalars: ScalarWriter) -> MapSummary:
         """Score, log and return the mAP after `epoch`, counted from 0."""
         started = time.monotonic()
         scores, targets = score_clips(
-            model, self.batches, len(self.splits.val), self.settings.data.num_classes
+            model,
+            self._logged(epoch),
+            len(self.splits.val),
+            self.settings.data.num_classes,
         )
         summary = summarize(scores, targets, self.splits.segments)
         stats = val_epoch_stats(
@@ -45,3 +47,20 @@ class Validation:
         for name in ("overall", "head", "middle", "tail"):
             scalars.write(f"Val/mAP_{name}", getattr(summary, name), epoch)
         return summary
+
+    def _logged(self, epoch: int) -> Iterator[Batch]:
+        """The batches, with a `val_iter` line every LOG_PERIOD of them."""
+        started = time.monotonic()
+        for iteration, batch in enumerate(self.batches):
+            yield batch
+            if (iteration + 1) % self.settings.log_period == 0:
+                took = (time.monotonic() - started) / (iteration + 1)
+                stats = val_iter_stats(
+                    epoch=epoch,
+                    max_epoch=self.settings.solver.max_epoch,
+                    iteration=iteration,
+                    num_iterations=len(self.batches),
+                    time_diff=took,
+                    eta_sec=took * (len(self.batches) - iteration - 1),
+                )
+                log_json_stats(stats)

@@ -45,11 +45,27 @@ class ViewEnsemble:
             self._scores[clip, view] = row
             self._seen[clip, view] = True
 
+    def complete(self) -> np.ndarray:
+        """(K,) bool: the clips all of whose views were added."""
+        return np.asarray(self._seen.all(axis=1))
+
     def result(self) -> np.ndarray:
         """Scores (K, C) float64: the max, the mean, or the sum over the views of each clip.
 
         Raises UserError when a view was never added, with how many clips are complete.
         """
+        self._require_complete()
+        return self.result_of(np.arange(len(self._scores)))
+
+    def result_of(self, clips: np.ndarray) -> np.ndarray:
+        """As `result`, of these clips alone, (len(clips), C)."""
+        scores = self._scores[clips]
+        if self.method == "max":
+            return scores.max(axis=1).astype(np.float64)
+        total = scores.sum(axis=1, dtype=np.float64)
+        return total if self.method == "sum" else total / scores.shape[1]
+
+    def _require_complete(self) -> None:
         missing = np.argwhere(~self._seen)
         if len(missing):
             num_clips, num_views = self._seen.shape
@@ -59,10 +75,6 @@ class ViewEnsemble:
                 f"only {complete} of {num_clips} clips have all their {num_views} views; "
                 f"{len(missing)} views were never scored, the first is view {view} of clip {clip}"
             )
-        if self.method == "max":
-            return self._scores.max(axis=1).astype(np.float64)
-        total = self._scores.sum(axis=1, dtype=np.float64)
-        return total if self.method == "sum" else total / self._seen.shape[1]
 
     def _check_places(self, clips: np.ndarray, views: np.ndarray, scores: np.ndarray) -> None:
         num_clips, num_views, num_classes = self._scores.shape

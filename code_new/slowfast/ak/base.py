@@ -72,7 +72,13 @@ def build_model(cfg: CfgNode) -> nn.Module:
     cfg.DATA.CROP_SIZE = cfg.DATA.TRAIN_CROP_SIZE
     if cfg.MODEL.ARCH == "slow":
         cfg.MODEL.ARCH = "slowonly"  # the wheel's name for it
-    model = _MODEL_TYPES[cfg.MODEL.ARCH](cfg)
+    try:
+        model = _MODEL_TYPES[cfg.MODEL.ARCH](cfg)
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        raise UserError(
+            f"MODEL.ARCH: no {cfg.MODEL.ARCH} can be built from these RESNET, SLOWFAST and "
+            f"NONLOCAL keys ({type(e).__name__}: {e}); compare them with the files in configs/AK"
+        ) from e
     if cfg.MODEL.HEAD_ACT == "sigmoid":
         model.head.act = nn.Sigmoid()  # the wheel's head knows softmax alone
     return model

@@ -9,7 +9,7 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from actionrec.errors import nearest
-from slowfast.ak import base
+from slowfast.ak.model_choices import check_model
 
 AT_LEAST: dict[str, float] = {
     "TRAIN.BATCH_SIZE": 1,
@@ -37,7 +37,6 @@ AT_LEAST: dict[str, float] = {
     "NUM_GPUS": 0,
     "LOG_PERIOD": 1,
     "RNG_SEED": 0,
-    "SLOWFAST.ALPHA": 1,
 }
 ONE_OF: dict[str, tuple[Any, ...]] = {
     "ENGINE": ("auto", "ours", "upstream"),
@@ -69,36 +68,14 @@ def _ranges(cfg: CfgNode) -> Iterator[str]:
     for name in ("SOLVER.BASE_LR", "SOLVER.MAX_EPOCH"):
         if _get(cfg, name) == 0:
             yield f"{name}: 0 would train nothing"
+    for name in ("SOLVER.STEPS", "SOLVER.LRS"):
+        if not all(isinstance(v, int | float) for v in _get(cfg, name)):
+            yield f"{name}: {_get(cfg, name)} is not a list of numbers"
     for name in ("DATA.MEAN", "DATA.STD"):
         if len(_get(cfg, name)) != 3:
             yield f"{name}: {_get(cfg, name)} has not three values, one a channel"
     if any(value <= 0 for value in cfg.DATA.STD):
         yield f"DATA.STD: {cfg.DATA.STD} must be positive"
-
-
-def _geometry(cfg: CfgNode) -> Iterator[str]:
-    jitter, crop = cfg.DATA.TRAIN_JITTER_SCALES, cfg.DATA.TRAIN_CROP_SIZE
-    if len(jitter) != 2 or not crop <= jitter[0] <= jitter[1]:
-        yield (
-            f"DATA.TRAIN_JITTER_SCALES: {jitter} is no range [smallest, largest] of short sides "
-            f"from DATA.TRAIN_CROP_SIZE {crop} up"
-        )
-    if crop % 32 and cfg.MODEL.ARCH != "x3d":
-        yield (
-            f"DATA.TRAIN_CROP_SIZE: {crop} is not a multiple of 32, which {cfg.MODEL.ARCH} needs; "
-            f"{max(crop // 32, 1) * 32} and {(crop // 32 + 1) * 32} are"
-        )
-    if cfg.MODEL.ARCH == "slowfast" and cfg.DATA.NUM_FRAMES % max(cfg.SLOWFAST.ALPHA, 1):
-        yield (
-            f"SLOWFAST.ALPHA: DATA.NUM_FRAMES {cfg.DATA.NUM_FRAMES} is not a multiple of "
-            f"{cfg.SLOWFAST.ALPHA}"
-        )
-    pathways = 2 if cfg.MODEL.ARCH == "slowfast" else 1
-    if len(cfg.DATA.INPUT_CHANNEL_NUM) != pathways:
-        yield (
-            f"DATA.INPUT_CHANNEL_NUM: {cfg.DATA.INPUT_CHANNEL_NUM} has not one value for each of "
-            f"the {pathways} pathways of {cfg.MODEL.ARCH}"
-        )
 
 
 def _files(cfg: CfgNode) -> Iterator[str]:
@@ -121,6 +98,16 @@ def _files(cfg: CfgNode) -> Iterator[str]:
 
 
 def _combinations(cfg: CfgNode) -> Iterator[str]:
+    if cfg.TRAIN.ENABLE and cfg.TEST.ENABLE and cfg.TRAIN.DATASET != cfg.TEST.DATASET:
+        yield (
+            f"TEST.DATASET: {cfg.TEST.DATASET!r} is not TRAIN.DATASET {cfg.TRAIN.DATASET!r}; both "
+            "splits are read from DATA.PATH_TO_DATA_DIR, so set them alike, or enable one of them"
+        )
+    if Path(cfg.TEST.SAVE_RESULTS_PATH).suffix == ".csv":
+        yield (
+            f"TEST.SAVE_RESULTS_PATH: {cfg.TEST.SAVE_RESULTS_PATH!r} is the pickle's name, the CSV "
+            "is written beside it; end it in .pkl"
+        )
     if not cfg.DATA.MULTI_LABEL:
         yield "DATA.MULTI_LABEL: False, but these data sets have several labels a clip; set it True"
     if cfg.NUM_GPUS > 1 or cfg.NUM_SHARDS > 1:
@@ -131,8 +118,8 @@ def _combinations(cfg: CfgNode) -> Iterator[str]:
     for phase in ("TRAIN", "TEST"):
         if cfg[phase].CHECKPOINT_TYPE != "pytorch":
             yield (
-                f"{phase}.CHECKPOINT_TYPE: {cfg[phase].CHECKPOINT_TYPE!r} files are pickles and "
-                "are not read; use the .pyth file of the model zoo and `pytorch`"
+                f"{phase}.CHECKPOINT_TYPE: {cfg[phase].CHECKPOINT_TYPE!r} cannot be read yet, "
+                "only `pytorch` (.pyth); see docs/model_zoo.md"
             )
     if cfg.BN.NUM_SPLITS > 1:
         yield f"BN.NUM_SPLITS: {cfg.BN.NUM_SPLITS} is not supported, only 1"
@@ -147,6 +134,4 @@ def _combinations(cfg: CfgNode) -> Iterator[str]:
 
 def check_choices(cfg: CfgNode) -> list[str]:
     """One line for each value that cannot be used, none when all can."""
-    problem = base.check_arch(cfg.MODEL.ARCH)
-    problems = [problem] if problem else list(_geometry(cfg))
-    return [*problems, *_ranges(cfg), *_files(cfg), *_combinations(cfg)]
+    return [*check_model(cfg), *_ranges(cfg), *_files(cfg), *_combinations(cfg)]

@@ -32,14 +32,25 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set()
         for key_node, _ in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise UserError(f"line {line}: a key must be a word")
             if key_node.value in seen:
-                line = key_node.start_mark.line + 1
                 raise UserError(f"line {line}: the key {key_node.value!r} stands there twice")
             seen.add(key_node.value)
         return super().construct_mapping(node, deep=deep)
 
 
+# 2024-01-01 stays text: no key is a date.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        raise UserError(f"--cfg: {path} is a folder; name a YAML file in it")
     if not path.is_file():
         raise UserError(f"--cfg: no such file: {path}")
     if path.stat().st_size > MAX_YAML_BYTES:
@@ -102,6 +113,13 @@ def _kind(value: Any) -> str:
     return names.get(type(value).__name__, type(value).__name__)
 
 
+def _wanted(default: Any) -> str:
+    """The type of a key in words."""
+    if isinstance(default, list | tuple) and default and isinstance(default[0], int | float):
+        return f"list of {_kind(default[0])}"
+    return _kind(default)
+
+
 def _literal(value: Any) -> Any:
     """Text as the Python literal that it may be (`1e-4`, `[1, 2]`, `True`), as upstream does."""
     if not isinstance(value, str) or len(value) > 10_000:
@@ -155,13 +173,16 @@ def _set(cfg: CfgNode, name: str, value: Any) -> str | None:
     if not isinstance(node, CfgNode) or leaf not in node:
         near = ", ".join(nearest(name, _known(cfg))[:3])
         return f"{name}: unknown key; the nearest are {near}"
+    if name == OPEN_SECTION and isinstance(_literal(value), dict):
+        problems = [_set_open(cfg, f"{name}.{k}", v) for k, v in _literal(value).items()]
+        return next(filter(None, problems), None)
     if isinstance(node[leaf], CfgNode):
         return f"{name}: is a section, give one of its keys: {', '.join(list(node[leaf])[:6])}"
     try:
         node[leaf] = _convert(value, node[leaf])
     except (TypeError, ValueError):
         shown = repr(value) if len(repr(value)) < 60 else repr(value)[:57] + "..."
-        return f"{name}: {shown} is {_kind(_literal(value))}, it takes {_kind(node[leaf])}"
+        return f"{name}: {shown} is {_kind(_literal(value))}, it takes {_wanted(node[leaf])}"
     return None
 
 

@@ -32,13 +32,13 @@ ACTED_ON = (
     "ENGINE DATA.* LOSS.* METRICS.* RESNET.* NONLOCAL.* SLOWFAST.* X3D.* MODEL.* SOLVER.* "
     "TRAIN.* TEST.* BN.USE_PRECISE_STATS BN.NUM_BATCHES_PRECISE BN.WEIGHT_DECAY BN.NORM_TYPE "
     "BN.NUM_SYNC_DEVICES NUM_GPUS NUM_SHARDS SHARD_ID OUTPUT_DIR RNG_SEED "
-    "LOG_PERIOD LOG_MODEL_INFO DIST_BACKEND "
-    "DATA_LOADER.* TENSORBOARD.ENABLE TENSORBOARD.LOG_DIR TENSORBOARD.CLASS_NAMES_PATH"
+    "LOG_PERIOD LOG_MODEL_INFO DIST_BACKEND DATA_LOADER.NUM_WORKERS DATA_LOADER.PIN_MEMORY "
+    "TENSORBOARD.ENABLE TENSORBOARD.LOG_DIR TENSORBOARD.CLASS_NAMES_PATH"
 ).split()
 NOT_ACTED_ON = (
     "DATA.PATH_TO_PRELOAD_IMDB DATA.TRAIN_JITTER_*_RELATIVE DATA.TRAIN_JITTER_MOTION_SHIFT "
-    "DATA.USE_OFFSET_SAMPLING DATA.CROP_SIZE DATA.TARGET_FPS "
-    "MODEL.DROPCONNECT_RATE SOLVER.GAMMA SOLVER.STEP_SIZE "
+    "DATA.USE_OFFSET_SAMPLING DATA.CROP_SIZE DATA.TARGET_FPS DATA.TRAIN_PCA_* "
+    "DATA.PATH_LABEL_SEPARATOR MODEL.DROPCONNECT_RATE SOLVER.GAMMA SOLVER.STEP_SIZE "
     "SOLVER.WARMUP_FACTOR MODEL.SINGLE_PATHWAY_ARCH MODEL.MULTI_PATHWAY_ARCH"
 ).split()
 
@@ -79,6 +79,18 @@ def _class_table(cfg: CfgNode) -> Path | None:
     return beside if beside.is_file() else None
 
 
+def _count_table(cfg: CfgNode) -> Path | None:
+    table = _class_table(cfg)
+    if table is not None and table.suffix != ".xlsx":
+        table = Path(cfg.DATA.PATH_TO_DATA_DIR, "df_action.xlsx")
+    return table if table is not None and table.is_file() else None
+
+
+def _dataset(cfg: CfgNode) -> str:
+    """The name of the data set, that of the phase that runs."""
+    return (cfg.TRAIN if cfg.TRAIN.ENABLE else cfg.TEST).DATASET.lower()
+
+
 def _data(cfg: CfgNode) -> DataSettings:
     data = cfg.DATA
     return DataSettings(
@@ -96,7 +108,7 @@ def _data(cfg: CfgNode) -> DataSettings:
         inverse_uniform=data.INV_UNIFORM_SAMPLE,
         num_views=cfg.TEST.NUM_ENSEMBLE_VIEWS,
         num_crops=cfg.TEST.NUM_SPATIAL_CROPS,
-        unlabelled_frames=cfg.TRAIN.DATASET.lower() == "charades",
+        unlabelled_frames=_dataset(cfg) == "charades",
     )
 
 
@@ -179,6 +191,7 @@ def make_settings(cfg: CfgNode, problems: list[str]) -> RunSettings:
             segments=cfg.METRICS.SEGMENTS,
             cuts=tuple(cfg.METRICS.SEGMENT_CUTS) or None,
             class_table=_class_table(cfg),
+            count_table=_count_table(cfg),
             ensemble=cfg.DATA.ENSEMBLE_METHOD,
         ),
         train=_train(cfg),
@@ -191,8 +204,9 @@ def make_settings(cfg: CfgNode, problems: list[str]) -> RunSettings:
         device="cuda" if cfg.NUM_GPUS else "cpu",
         seed=cfg.RNG_SEED,
         log_period=cfg.LOG_PERIOD,
+        log_model_info=cfg.LOG_MODEL_INFO,
         tensorboard_dir=_tensorboard_dir(cfg),
-        dataset=cfg.TRAIN.DATASET.lower(),
+        dataset=_dataset(cfg),
         arch=cfg.MODEL.ARCH,
         base=base.kind(),
         config_yaml=cfg.dump(),

@@ -1,0 +1,112 @@
+"""Which models the configuration can describe: what upstream would answer with a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fvcore.common.config import CfgNode
+
+from slowfast.ak import base
+
+# The class that goes with an architecture, as upstream's own configurations name it.
+MODEL_NAMES = {"slowfast": "SlowFast", "slow": "ResNet", "i3d": "ResNet", "c2d": "ResNet"}
+DEPTHS = (50, 101)
+TRANSFORMS = ("basic_transform", "bottleneck_transform")
+PER_STAGE = (
+    "RESNET.NUM_BLOCK_TEMP_KERNEL",
+    "RESNET.SPATIAL_STRIDES",
+    "RESNET.SPATIAL_DILATIONS",
+    "NONLOCAL.LOCATION",
+    "NONLOCAL.GROUP",
+)
+
+
+def check_model(cfg: CfgNode) -> list[str]:
+    """One line for each value that no model can be built from."""
+    problem = base.check_arch(cfg.MODEL.ARCH)
+    if problem:
+        return [problem]
+    problems = list(_sizes(cfg))
+    return problems or [*_network(cfg), *_geometry(cfg)]
+
+
+def _sizes(cfg: CfgNode) -> Iterator[str]:
+    for section, name in (
+        ("RESNET", "WIDTH_PER_GROUP"),
+        ("RESNET", "NUM_GROUPS"),
+        ("SLOWFAST", "ALPHA"),
+        ("SLOWFAST", "BETA_INV"),
+        ("SLOWFAST", "FUSION_CONV_CHANNEL_RATIO"),
+        ("SLOWFAST", "FUSION_KERNEL_SZ"),
+    ):
+        if cfg[section][name] < 1:
+            yield f"{section}.{name}: {cfg[section][name]} is too small, it is at least 1"
+
+
+def _network(cfg: CfgNode) -> Iterator[str]:
+    arch, resnet, fast = cfg.MODEL.ARCH, cfg.RESNET, cfg.SLOWFAST
+    if MODEL_NAMES[arch] != cfg.MODEL.MODEL_NAME:
+        yield (
+            f"MODEL.MODEL_NAME: {cfg.MODEL.MODEL_NAME!r} does not go with MODEL.ARCH {arch!r}, "
+            f"{MODEL_NAMES[arch]!r} does; see configs/AK for whole configurations"
+        )
+    if resnet.DEPTH not in DEPTHS:
+        yield f"RESNET.DEPTH: {resnet.DEPTH} is not one of {', '.join(map(str, DEPTHS))}"
+    if resnet.TRANS_FUNC not in TRANSFORMS:
+        yield f"RESNET.TRANS_FUNC: {resnet.TRANS_FUNC!r} is not one of {', '.join(TRANSFORMS)}"
+    if not 0 <= cfg.MODEL.DROPOUT_RATE < 1:
+        yield f"MODEL.DROPOUT_RATE: {cfg.MODEL.DROPOUT_RATE} is not from 0 to below 1"
+    if arch == "slowfast" and resnet.WIDTH_PER_GROUP % fast.BETA_INV:
+        yield (
+            f"SLOWFAST.BETA_INV: {fast.BETA_INV} does not divide RESNET.WIDTH_PER_GROUP "
+            f"{resnet.WIDTH_PER_GROUP}"
+        )
+    if arch == "slowfast" and fast.BETA_INV % fast.FUSION_CONV_CHANNEL_RATIO:
+        yield (
+            f"SLOWFAST.FUSION_CONV_CHANNEL_RATIO: {fast.FUSION_CONV_CHANNEL_RATIO} does not divide "
+            f"SLOWFAST.BETA_INV {fast.BETA_INV}"
+        )
+    if arch == "slowfast" and not fast.FUSION_KERNEL_SZ % 2:
+        yield f"SLOWFAST.FUSION_KERNEL_SZ: {fast.FUSION_KERNEL_SZ} is not odd"
+    pathways = 2 if arch == "slowfast" else 1
+    for name in PER_STAGE:
+        section, key = name.split(".")
+        value = cfg[section][key]
+        if len(value) != 4 or any(
+            not isinstance(s, list | tuple) or len(s) != pathways for s in value
+        ):
+            yield (
+                f"{name}: {value} is not one list for each of the 4 stages with one entry for each "
+                f"of the {pathways} pathways of {arch}"
+            )
+
+
+def _geometry(cfg: CfgNode) -> Iterator[str]:
+    jitter, crop = cfg.DATA.TRAIN_JITTER_SCALES, cfg.DATA.TRAIN_CROP_SIZE
+    if len(jitter) != 2 or not crop <= jitter[0] <= jitter[1]:
+        yield (
+            f"DATA.TRAIN_JITTER_SCALES: {jitter} is no range [smallest, largest] of short sides "
+            f"from DATA.TRAIN_CROP_SIZE {crop} up"
+        )
+    if crop % 32:
+        yield (
+            f"DATA.TRAIN_CROP_SIZE: {crop} is not a multiple of 32, which {cfg.MODEL.ARCH} needs; "
+            f"{max(crop // 32, 1) * 32} and {(crop // 32 + 1) * 32} are"
+        )
+    if cfg.MODEL.ARCH == "slowfast" and cfg.DATA.NUM_FRAMES % cfg.SLOWFAST.ALPHA:
+        yield (
+            f"SLOWFAST.ALPHA: DATA.NUM_FRAMES {cfg.DATA.NUM_FRAMES} is not a multiple of "
+            f"{cfg.SLOWFAST.ALPHA}"
+        )
+    test_crop = cfg.DATA.TEST_CROP_SIZE
+    if test_crop // 32 < crop // 32:
+        yield (
+            f"DATA.TEST_CROP_SIZE: {test_crop} is too small for a model that was made for "
+            f"DATA.TRAIN_CROP_SIZE {crop}; give {crop} or more"
+        )
+    pathways = 2 if cfg.MODEL.ARCH == "slowfast" else 1
+    if len(cfg.DATA.INPUT_CHANNEL_NUM) != pathways:
+        yield (
+            f"DATA.INPUT_CHANNEL_NUM: {cfg.DATA.INPUT_CHANNEL_NUM} has not one value for each of "
+            f"the {pathways} pathways of {cfg.MODEL.ARCH}"
+        )
