@@ -12,12 +12,15 @@ IFS=$' \t\n'
 readonly WHEEL=slowfast==1.0
 readonly WHEEL_SHA256=ed8844b8bebbec438d7c6b55f635121c1585c851933ee070a7a2e661e11fa1a3
 readonly STEPS=(environment upstream links check)
+# The options that take a value.
+readonly VALUED=(--upstream --into --slowfast --data --env --torch --skip)
 
 HERE=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 readonly HERE VENV=$HERE/.venv
 MODE=prepare UPSTREAM=auto INTO='' SLOWFAST='' DATA='' ENVIRONMENT=venv TORCH=''
 DEV=0 DEMO=0 DRY_RUN=0 EXIT_CODE=2 TREE='' WORK='' PY=''
-SKIP=() LOCKS=() DATA_LINKS=() # DATA_LINKS: pairs of a name in data/ak and the folder it leads to
+SKIP=() GIVEN=() LOCKS=() # GIVEN: the options as they were given
+DATA_LINKS=()             # pairs of a name in data/ak and the folder it leads to
 
 usage() {
   cat <<'END'
@@ -50,13 +53,16 @@ die() {
 }
 run() { if ((DRY_RUN)); then say "would $*"; else "$@"; fi; }
 skipped() { [[ " ${SKIP[*]-} " == *" $1 "* ]]; }
+takes_value() { [[ " ${VALUED[*]} " == *" $1 "* ]]; }
 absolute() { if [[ $1 == /* ]]; then printf '%s' "$1"; else printf '%s' "$PWD/$1"; fi; }
 
 # Holds the folder $1 until unlock, or until this process dies: the kernel then lets go of it.
 lock() {
   local file=$1/.prepare_dir_AR.lock fd
   if ((DRY_RUN)); then return; fi
-  if ! mkdir -p -- "$1" || ! : 2>/dev/null >>"$file"; then die "cannot write in '$1'"; fi
+  if ! mkdir -p -- "$1" 2>/dev/null || ! : 2>/dev/null >>"$file"; then
+    die "cannot write in '$1'"
+  fi
   exec {fd}>>"$file"
   # The holder removes the file at its end: then what was opened here is not the file of that name.
   if ! hold "$fd" || [[ ! $file -ef /dev/fd/$fd ]]; then
@@ -76,71 +82,16 @@ unlock() {
 }
 cleanup() {
   if [[ -n $WORK ]]; then rm -rf -- "$WORK"; fi
+  WORK=''
   unlock
 }
 
 # shellcheck source=setup/environment.sh
 source "$HERE/setup/environment.sh"
+# shellcheck source=setup/upstream.sh
+source "$HERE/setup/upstream.sh"
 # shellcheck source=setup/links.sh
 source "$HERE/setup/links.sh"
-
-# What lies in TREE, seen from its files: git, wheel or none.
-base_kind() {
-  if [[ -f $TREE/slowfast/models/build.py ]]; then
-    printf git
-  elif [[ -f $TREE/slowfast/models/model_builder.py ]]; then
-    printf wheel
-  else
-    printf none
-  fi
-}
-is_from_wheel() { [[ -f $TREE/slowfast-1.0.dist-info/RECORD ]]; }
-
-# Refuses what cannot work, before anything is made.
-check_upstream() {
-  local kind
-  kind=$(base_kind)
-  if [[ $kind == none && -n $SLOWFAST ]]; then
-    die "no SlowFast in '$TREE': neither slowfast/models/build.py nor model_builder.py is there;" \
-      "correct --slowfast or DIR_SLOWFAST"
-  elif [[ $kind == none && -e $TREE/slowfast ]]; then
-    die "'$TREE/slowfast' is there and is no SlowFast; choose another folder with --into"
-  elif [[ $kind == none && $UPSTREAM == git ]]; then
-    die "--upstream git is not there yet; use --upstream wheel, or --slowfast with a clone of yours"
-  elif [[ $kind != none && $UPSTREAM != auto && $UPSTREAM != "$kind" ]]; then
-    die "'$TREE' holds the $kind base; choose another folder with --into, or --undo and delete it"
-  elif grep -rqs --include='*.py' 'vision\.fair' "$TREE/slowfast" "$TREE/tools"; then
-    die "'$TREE' is a newer SlowFast, which imports a package internal to its authors;" \
-      "take the commit that docs/upstream.md names"
-  fi
-}
-
-upstream() {
-  local kind
-  kind=$(base_kind)
-  if [[ $kind != none ]]; then
-    say "upstream: keeps the $kind base in $TREE"
-  elif ((DRY_RUN)); then
-    say "would unpack $WHEEL into $TREE"
-  else
-    if [[ $UPSTREAM == auto ]]; then say "upstream: auto takes the wheel; git is not there yet"; fi
-    upstream_wheel
-  fi
-}
-
-# The package of the index, checked against its hash; no index has all of its dependencies.
-upstream_wheel() {
-  local parts=$TREE/.prepare_dir_AR.unpacked
-  say "upstream: $WHEEL into $TREE"
-  printf '%s --hash=sha256:%s\n' "$WHEEL" "$WHEEL_SHA256" >"$WORK/wheel.txt"
-  pip "$WHEEL" download --no-deps --require-hashes --dest "$WORK/wheel" -r "$WORK/wheel.txt"
-  rm -rf -- "$parts" "$TREE/slowfast-1.0.dist-info"
-  "$PY" -m zipfile -e "$WORK"/wheel/*.whl "$parts"
-  # slowfast last and by one rename: where it lies, it is complete.
-  mv -- "$parts/slowfast-1.0.dist-info" "$TREE/"
-  mv -- "$parts/slowfast" "$TREE/"
-  rmdir -- "$parts"
-}
 
 # Sets DATA_LINKS, for AK's own layout (dataset/image, annotation) and a flat one (image, annot).
 find_data() {
@@ -150,12 +101,12 @@ find_data() {
   [[ -d $given ]] || die "no folder '$given'; correct --data, DIR_AK_AR, DIR_AK or DIR_ROOT"
   for root in "$given" "$given/action_recognition" "$given/Animal_Kingdom/action_recognition"; do
     for name in image video; do
-      for folder in "$root/dataset/$name" "$root/$name"; do
+      for folder in "$root$MARK/dataset/$name" "$root$MARK/$name"; do
         if [[ -d $folder ]]; then DATA_LINKS+=("$name" "$folder") && break; fi
       done
     done
     if ((!${#DATA_LINKS[@]})); then continue; fi
-    for folder in "$root/annotation" "$root/annot"; do
+    for folder in "$root$MARK/annotation" "$root$MARK/annot"; do
       if [[ -d $folder ]]; then DATA_LINKS+=(annot "$folder") && return; fi
     done
     say "data: no folder annotation in $root; tools/make_annotations.py makes one from the workbook"
@@ -171,6 +122,7 @@ check() {
   if [[ $kind == none ]]; then die "no SlowFast in '$TREE'; run: bash prepare_dir_AR.sh"; fi
   if is_from_wheel; then origin=$WHEEL; fi
   say "check: $TREE, base $kind ($origin)"
+  if [[ $kind == git ]]; then problems+=("this is $UNSUPPORTED"); fi
   plan
   for ((i = 0; i < ${#PLAN[@]}; i += 3)); do
     if [[ ${PLAN[i]} == *link ]]; then
@@ -208,15 +160,36 @@ demo() {
   say 'Try next, at the end of that command: MODEL.LOSS_FUNC LDAM OUTPUT_DIR results/demo_ldam'
 }
 
+# What to type next, with the options of this run.
+closing() {
+  local again='' ak=$TREE/data/ak
+  if [[ $(base_kind) == git ]]; then return; fi
+  if [[ $ENVIRONMENT == current && -n ${PYTHON:-} ]]; then
+    again="PYTHON=$(printf %q "$PYTHON") "
+  fi
+  again+="bash $(printf '%q ' "$0" "${GIVEN[@]}")"
+  say "Next: $again--demo"
+  if [[ ! -d $ak/image && ! -d $ak/video ]]; then
+    say "Your data: $again--data DIR, with Animal Kingdom's folder action_recognition as DIR"
+  elif [[ ! -d $ak/annot ]]; then
+    say "Your data: no annotation in '$ak/annot'; docs/datasets.md says how to make one"
+  else
+    say "Your data: cd '$TREE' && '$PY' tools/run_net.py --cfg configs/AK/SLOWFAST_8x8_R50.yaml"
+  fi
+}
+
 parse() {
   local option
   while (($#)); do
     option=$1
     shift
+    if takes_value "${option%%=*}"; then
+      if [[ $option == *=* ]]; then set -- "${option#*=}" "$@"; fi
+      option=${option%%=*}
+      if [[ -z ${1:-} || $1 == --* ]]; then die "$option needs a value; see --help"; fi
+      GIVEN+=("$option" "$1")
+    else GIVEN+=("$option"); fi
     case $option in
-      --upstream | --into | --slowfast | --data | --env | --torch | --skip)
-        if [[ -z ${1:-} ]]; then die "$option needs a value; see --help"; fi
-        ;;&
       --upstream) UPSTREAM=$1 && shift ;;
       --into) INTO=$1 && shift ;;
       --slowfast) SLOWFAST=$1 && shift ;;
@@ -227,7 +200,10 @@ parse() {
       --dev) DEV=1 ;;
       --demo) DEMO=1 ;;
       --dry-run) DRY_RUN=1 ;;
-      --check | --undo) MODE=${option#--} ;;
+      --check | --undo)
+        if [[ $MODE != prepare && $MODE != "${option#--}" ]]; then die "use --check or --undo"; fi
+        MODE=${option#--}
+        ;;
       --help | -h) usage && exit 0 ;;
       *) die "unknown option '$option'; see --help" ;;
     esac
@@ -242,7 +218,13 @@ validate() {
     [[ " ${STEPS[*]} " == *" $name "* ]] || die "--skip '$name': use one of: ${STEPS[*]}"
   done
   if [[ -n $INTO && -n $SLOWFAST ]]; then die "use --into or --slowfast, not both"; fi
-  if [[ -z $INTO ]]; then SLOWFAST=${SLOWFAST:-${DIR_SLOWFAST:-}}; fi
+  if [[ $MODE != prepare && (-n $DATA || $DEMO == 1) ]]; then
+    die "--data and --demo do nothing with --$MODE; leave them out"
+  fi
+  if [[ -z $INTO && -z $SLOWFAST && -n ${DIR_SLOWFAST:-} ]]; then
+    SLOWFAST=$DIR_SLOWFAST
+    GIVEN+=(--slowfast "$SLOWFAST")
+  fi
   TREE=$(absolute "${SLOWFAST:-${INTO:-$HERE/SlowFast}}")
   while [[ $TREE == */ && $TREE != / ]]; do TREE=${TREE%/}; done
   for name in DIR_ANACONDA_ENV DIR_PYTORCHVIDEO_DIST; do
@@ -254,8 +236,12 @@ prepare() {
   local step
   check_upstream
   find_data
-  WORK=$(mktemp -d)
   lock "$TREE"
+  if ((!DRY_RUN)); then
+    WORK=$TREE/.prepare_dir_AR.work # not in /tmp, which is too small for torch on some machines
+    rm -rf -- "$WORK"               # of a run that was cut short
+    mkdir -- "$WORK"
+  fi
   # Conflicts are told before the long steps.
   if [[ $(base_kind) != none ]] && ! skipped links; then
     plan
@@ -265,11 +251,8 @@ prepare() {
     if skipped "$step" || { ((DRY_RUN)) && [[ $step == check ]]; }; then continue; fi
     "$step"
   done
-  unlock
-  if ((DEMO)); then demo; elif ((!DRY_RUN)); then
-    say "Next: bash prepare_dir_AR.sh --demo"
-    say "Your data: cd '$TREE' && '$PY' tools/run_net.py --cfg configs/AK/SLOWFAST_8x8_R50.yaml"
-  fi
+  cleanup
+  if ((DEMO)); then demo; elif ((!DRY_RUN)); then closing; fi
 }
 
 main() {

@@ -35,6 +35,7 @@ __all__ = [
     "build",
     "check",
     "class_balanced_weights",
+    "of_variant",
     "parameters",
     "set_run_counts",
 ]
@@ -58,6 +59,8 @@ RELEASED: dict[str, type[Loss]] = {
     "LDAM": ReleasedLDAM,
     "EQL": ReleasedEQL,
 }
+
+_VARIANTS = ("paper", "released")
 
 # Constructor keywords that the run gives, and no configuration.
 _COMMON = ("class_counts", "num_clips", "generator", "reduction")
@@ -84,9 +87,9 @@ def build(
     """The loss called `name` in LOSSES, with its own parameters `params`.
 
     class_counts (C,) and num_clips are those of the training split; a loss without need of them
-    ignores them. num_classes: C of the model, to check the counts against. variant: paper or
-    released. Raises UnknownLoss, TypeError for a parameter that the loss does not have, ValueError
-    for a bad value.
+    ignores them. num_clips None: EQL takes the sum of the counts. num_classes: C of the model, to
+    check the counts against. variant: paper or released. Raises UnknownLoss, TypeError for a
+    parameter that the loss does not have, ValueError for a bad value.
     """
     known = parameters(name, variant)
     _refuse_unknown(name, params, known)
@@ -117,6 +120,19 @@ def parameters(name: str, variant: str = "paper") -> dict[str, Any]:
     accepted = inspect.signature(_find(name, variant).__init__).parameters.values()
     own = {p.name: p.default for p in accepted if p.name not in ("self", *_COMMON)}
     return {**own, "variant": "paper"} if name in RELEASED else own
+
+
+def of_variant(name: str, params: Mapping[str, Any], variant: str) -> dict[str, Any]:
+    """`params` without those that only another variant of the loss has.
+
+    So one set of parameters serves each variant. Nothing is refused here: an unknown parameter,
+    name or variant is left for `check`.
+    """
+    if name not in RELEASED or variant not in _VARIANTS:
+        return dict(params)
+    known = parameters(name, variant)
+    of_any = {param for each in _VARIANTS for param in parameters(name, each)}
+    return {k: value for k, value in params.items() if k in known or k not in of_any}
 
 
 def _find(name: str, variant: str) -> type[Loss]:

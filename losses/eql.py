@@ -46,9 +46,9 @@ class EqualizedBCE(Loss):
 class EQL(EqualizedBCE):
     """Tan et al. 2020, arXiv:2003.05176, with the random beta of its classification form.
 
-    A class is tail when n_c / num_clips < tail_fraction (the paper's lambda). class_counts (C,)
-    training clips; num_clips: clips in the training split, not the sum of the counts, as a clip may
-    have several labels. Raises ValueError without either.
+    A class is tail when n_c / N < tail_fraction (the paper's lambda). class_counts (C,) training
+    clips; num_clips: N, the clips in the training split; None: the sum of class_counts. That is N
+    for one label a clip; it is more, and so is the tail, where clips have several.
     """
 
     def __init__(
@@ -63,10 +63,8 @@ class EQL(EqualizedBCE):
     ) -> None:
         counts = checked_counts(class_counts)
         if num_clips is None:
-            raise ValueError(
-                "the number of training clips is missing; give num_clips= "
-                "(a class is tail when its count / num_clips is below tail_fraction)"
-            )
-        fraction = counts / number("num_clips", num_clips, 1)
-        tail = fraction < number("tail_fraction", tail_fraction, 0)
+            total = torch.as_tensor(class_counts, dtype=torch.float64).sum().clamp_min(1)
+        else:
+            total = torch.tensor(number("num_clips", num_clips, 1), dtype=torch.float64)
+        tail = counts / total < number("tail_fraction", tail_fraction, 0)
         super().__init__(tail, gamma, generator, reduction)

@@ -31,9 +31,9 @@ pip() {
     say "would install $what"
     return
   fi
-  if [[ $ENVIRONMENT == current ]]; then log=$(mktemp "${TMPDIR:-/tmp}/prepare_dir_AR.XXXXXX"); fi
+  if [[ $ENVIRONMENT == current ]]; then log=$TREE/.prepare_dir_AR.log; fi
   say "  pip: $what (log: $log)"
-  if ! "$PY" -m pip --disable-pip-version-check --no-input "$@" >"$log" 2>&1; then
+  if ! TMPDIR=$WORK "$PY" -m pip --disable-pip-version-check --no-input "$@" >"$log" 2>&1; then
     tail -n 12 -- "$log" >&2
     die "pip failed on $what; read the lines above, or the whole log: $log"
   fi

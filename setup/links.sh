@@ -6,10 +6,20 @@
 # The only files of SlowFast whose place the overlay takes.
 readonly REPLACED=(slowfast/__init__.py slowfast/config/custom_config.py slowfast/models/losses.py
   tools/run_net.py)
+# Stands in the text of each link of --data, between the folder given and what was found below it:
+# '/path/././dataset/image'. It leads nowhere else, and no link made by hand has it.
+readonly MARK=/./.
 PLAN=() CONFLICTS=() # PLAN: triples of an action, a path in TREE, and what it is linked or moved to
 
 original_of() { printf '%s' "${1%.py}_original.py"; }
 is_replaced() { [[ " ${REPLACED[*]} " == *" $1 "* ]]; }
+
+# Whether $1 is an overlay's folder, or was one that the tree's other links still lead to: actionrec
+# is the one to ask, so it is moved after losses and configs, and taken out last.
+is_overlay() {
+  [[ $1 == /* ]] || return 1
+  [[ -d $1/code_new || $(readlink -- "$TREE/actionrec") == "$1/code_new/actionrec" ]]
+}
 
 # Whether the path $1 of TREE is a link of this overlay, from here or from where it lay before.
 is_ours() {
@@ -17,9 +27,8 @@ is_ours() {
   [[ -L $TREE/$1 ]] || return 1
   text=$(readlink -- "$TREE/$1")
   case $1 in
-    losses | configs/*) [[ $text == */"$1" ]] ;;
-    data/ak/annot) [[ $text == */annot || $text == */annotation ]] ;;
-    data/ak/image | data/ak/video) [[ $text == */"${1##*/}" ]] ;;
+    losses | configs/*) [[ $text == */"$1" ]] && is_overlay "${text%"/$1"}" ;;
+    data/ak/image | data/ak/video | data/ak/annot) [[ $text == *"$MARK"/* ]] ;;
     data/*) return 1 ;;
     *) [[ $text == */code_new/"$1" ]] ;;
   esac
@@ -27,8 +36,11 @@ is_ours() {
 
 # Whether the user has changed the file $1 of TREE, as far as its origin can tell.
 is_modified() {
+  local changes
   if [[ -e $TREE/.git ]]; then
-    [[ -n $(git -C "$TREE" status --porcelain -- "$1" 2>&1) ]]
+    changes=$(git -C "$TREE" status --porcelain -- "$1" 2>&1) ||
+      die "git status fails in '$TREE': ${changes##*$'\n'}"
+    [[ -n $changes ]]
   elif is_from_wheel; then
     "$PY" -c '
 import base64, hashlib, pathlib, sys
@@ -51,10 +63,12 @@ plan_link() {
   original=$(original_of "$path")
   if is_ours "$name"; then
     if [[ $(readlink -- "$path") != "$target" ]]; then PLAN+=(relink "$path" "$target"); fi
-  elif [[ -L $path && -d $path && -d $target ]]; then
+  elif [[ -L $path && $path -ef $target ]]; then
+    return # yours, and leads there as well
+  elif [[ -L $path && -d $path && -d $target && $target == "$HERE"/code_new/* ]]; then
     leaves_tree "$name"
   elif [[ -L $path ]]; then
-    CONFLICTS+=("$name is a link of yours, to $(readlink -- "$path"); remove it")
+    CONFLICTS+=("$name is a link of yours, to $(readlink -- "$path"), not to $target; remove it")
   elif [[ ! -e $path ]]; then
     PLAN+=(link "$path" "$target")
   elif [[ ! -f $path ]] || ! is_replaced "$name"; then
@@ -91,10 +105,10 @@ plan_folder() {
 plan() {
   local entry i
   PLAN=() CONFLICTS=()
-  if [[ -L $TREE/slowfast ]]; then leaves_tree slowfast; else plan_package ''; fi
   plan_link "$HERE/losses" losses
   plan_folder configs
   for entry in "$HERE"/configs/*; do plan_link "$entry" "configs/${entry##*/}"; done
+  if [[ -L $TREE/slowfast ]]; then leaves_tree slowfast; else plan_package ''; fi
   if ((${#DATA_LINKS[@]})); then
     plan_folder data
     plan_folder data/ak
@@ -129,20 +143,23 @@ links() {
       *) run ln -sfn -- "$to" "$path" ;;
     esac
   done
-  if ((${#PLAN[@]})); then say "links: $TREE leads to $HERE"; else say "links: up to date"; fi
+  if ((!${#PLAN[@]})); then say "links: up to date"; elif ((DRY_RUN)); then
+    say "would link $TREE to $HERE"
+  else say "links: $TREE leads to $HERE"; fi
 }
 
 find_links() {
   local name
-  find "$TREE" -maxdepth 1 -type l -print0
   for name in slowfast tools configs data/ak; do
     if [[ -d $TREE/$name && ! -L $TREE/$name ]]; then find "$TREE/$name" -type l -print0; fi
   done
+  find "$TREE" -maxdepth 1 -type l ! -name actionrec -print0
+  find "$TREE" -maxdepth 1 -type l -name actionrec -print0
 }
 
 # Takes out every link of ours and puts every original back; what is not ours stays.
 undo() {
-  local path name original taken=0
+  local path name original edits taken=0 took='took'
   [[ -d $TREE ]] || die "no folder '$TREE'; name the tree with --into or --slowfast"
   lock "$TREE"
   while IFS= read -r -d '' path; do
@@ -167,9 +184,13 @@ undo() {
       rmdir -- "$TREE/$name" 2>/dev/null || true # yours, when there is something in it
     fi
   done
-  if ((!DRY_RUN)); then rm -rf -- "$TREE/.prepare_dir_AR.unpacked"; fi
-  say "undo: $taken links of the overlay taken out of $TREE"
-  if [[ -n $(git -C "$HERE" status --porcelain -- code_new losses configs 2>/dev/null) ]]; then
+  if ((DRY_RUN)); then took='would take'; else
+    rm -rf -- "$TREE/.prepare_dir_AR.work" "$TREE/.prepare_dir_AR.log"
+  fi
+  say "undo: $took $taken links of the overlay out of $TREE"
+  # Not worth waiting for, where git is slow.
+  edits=$(timeout 10 git -C "$HERE" status -s -- code_new losses configs 2>/dev/null) || true
+  if [[ -n $edits ]]; then
     say "edits made through the links stay in $HERE, see: git status"
   fi
 }

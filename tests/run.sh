@@ -14,4 +14,6 @@ if [[ $base == auto ]]; then base=wheel; fi
 
 bash "$here/prepare_dir_AR.sh" --dev --upstream "$base" --into "$here/.trees/$base"
 cd -- "$here"
-exec .venv/bin/python -m pytest "$@"
+# Not in /tmp, which may be small; what a test that passed has written goes at once.
+exec .venv/bin/python -m pytest --basetemp ".trees/pytest-$base" \
+  -o tmp_path_retention_policy=failed "$@"

@@ -62,7 +62,6 @@ def test_missing_frames_are_listed_a_clip_at_a_time(tmp_path):
         "e (e/e_t000001.jpg and 4 more of 5 files)",
     ]
     assert find_missing(clips, source) == expected
-    assert find_missing(clips, source, limit=2) == expected[:2]
     with pytest.raises(UserError) as caught:
         require_files(clips, source)
     assert str(caught.value) == (
@@ -84,8 +83,18 @@ def test_a_folder_that_cannot_be_listed_is_named_with_the_reason(tmp_path):
     write_images(tmp_path / "image", clips)
     (tmp_path / "image" / "b").rename(tmp_path / "moved")
     (tmp_path / "image" / "b").symlink_to("b")
-    with pytest.raises(UserError, match=r"cannot list .*/b \(.*symbolic links.*DATA.PATH_PREFIX"):
+    with pytest.raises(UserError, match=r"^clip b: cannot list .*/b \(.*symbolic links.*PREFIX$"):
         find_missing(clips, open_source(clips, settings(tmp_path)))
+
+
+def test_a_first_file_that_cannot_be_looked_for_is_named_with_its_clip(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(decoding.Path, "exists", refuse)
+    message = r"^clip AAACXZTV: cannot reach .*_t000001.jpg \(Permission denied\); check DATA.PATH_"
+    with pytest.raises(UserError, match=message):
+        open_source(table(), settings(tmp_path))
 
 
 def test_each_folder_is_listed_once(tmp_path, monkeypatch):

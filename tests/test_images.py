@@ -170,6 +170,12 @@ def make_socket(path):
         unix.bind(path.name)
 
 
+def link_to_a_name_of_two_lines(path):
+    target = path.parents[2] / "a\nb"
+    target.touch()
+    path.symlink_to(target)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -177,7 +183,9 @@ def make_socket(path):
         (make_socket, UserError, "not a regular file"),
         (Path.mkdir, UserError, "not a regular file"),
         (lambda path: path.symlink_to(path.name), UserError, "cannot open .*DATA.PATH_PREFIX"),
-        (lambda path: path.symlink_to("/dev/zero"), SecurityError, "leads to /dev/zero, outside"),
+        (lambda path: path.symlink_to("/dev/zero"), SecurityError, "leads to '/dev/zero', outside"),
+        (lambda path: path.symlink_to("/dev/x\ny"), UserError, "No such file"),
+        (link_to_a_name_of_two_lines, SecurityError, r"leads to '.*/a\\nb', outside"),
         (lambda path: path.symlink_to("nowhere"), UserError, "No such file"),
         (lambda path: None, UserError, "No such file or directory"),
     ],
@@ -191,7 +199,8 @@ def test_only_regular_files_inside_the_root_are_opened(tmp_path, monkeypatch, ma
     make(path)
     with pytest.raises(error, match=message) as caught:
         open_source(clips, settings(tmp_path)).read(0, np.arange(4))
-    assert "clip AAACXZTV" in str(caught.value)
+    assert "clip AAACXZTV: " in str(caught.value) and path.name in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_root_itself_may_be_a_link_and_links_inside_it_are_followed(tmp_path):

@@ -223,6 +223,46 @@ def test_a_bad_value_is_refused_before_there_are_counts(name, params, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "variant", "message"),
+    [
+        ("EQL", "old", "EQL: variant is 'old'; there is paper or released"),
+        ("EQL", None, "EQL: variant is None; there is paper or released"),
+        ("EQL", {"a": 1}, "EQL: variant is {'a': 1}; there is paper or released"),
+        ("bce", "released", "bce: variant is 'released'; there is paper only"),
+    ],
+)
+def test_parameters_refuses_a_bad_variant_as_check_does(name, variant, message):
+    for ask in (
+        lambda: losses.parameters(name, variant),
+        lambda: losses.check(name, {"variant": variant}),
+    ):
+        with pytest.raises(ValueError) as caught:
+            ask()
+        assert str(caught.value) == message
+    with pytest.raises(losses.UnknownLoss, match="unknown loss 'eql'; known: EQL, "):
+        losses.parameters("eql", variant)
+
+
+def test_parameters_of_the_other_variant_alone_are_left_out_and_unknown_ones_are_not():
+    params = {"tail_fraction": 0.1, "max_tail_num": 50, "gamma": 0.5}
+    paper = losses.of_variant("EQL", params, "paper")
+    assert paper == {"tail_fraction": 0.1, "gamma": 0.5}
+    released = losses.of_variant("EQL", params, "released")
+    assert released == {"max_tail_num": 50, "gamma": 0.5}
+    losses.check("EQL", paper)
+    losses.check("EQL", {**released, "variant": "released"})
+    wrong = losses.of_variant("EQL", {"gama": 0.5, "tail_fraction": 0.1}, "released")
+    assert wrong == {"gama": 0.5}
+    with pytest.raises(TypeError, match="EQL has no parameter 'gama'; its parameters, .*: gamma"):
+        losses.check("EQL", {**wrong, "variant": "released"})
+
+
+@pytest.mark.parametrize(("name", "variant"), [("EQL", "old"), ("eql", "paper"), ("bce", "paper")])
+def test_what_is_wrong_besides_is_left_for_check(name, variant):
+    assert losses.of_variant(name, {"s": 1}, variant) == {"s": 1}
+
+
 def test_a_bad_reduction_and_a_wrong_number_of_classes_are_refused():
     with pytest.raises(ValueError, match="reduction is 'avg'; it must be one of mean, sum, none"):
         losses.build("bce_loss", reduction="avg")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -43,7 +44,8 @@ def table(logits: Tensor, targets: Tensor, formula: Callable[[int, float, float]
 
 
 def terms(name: str, **keywords: object) -> losses.Loss:
-    return losses.build(name, reduction="none", class_counts=COUNTS, num_clips=8000, **keywords)
+    keywords = {"class_counts": COUNTS, "num_clips": 8000, **keywords}
+    return losses.build(name, reduction="none", **keywords)
 
 
 def test_bce_is_the_written_formula():
@@ -160,9 +162,20 @@ def test_eql_draws_from_torchs_default_generator():
     assert not torch.equal(first, second)
 
 
-def test_eql_says_that_it_needs_the_number_of_clips():
-    with pytest.raises(ValueError, match="EQL: the number of training clips is missing; give num_"):
-        losses.build("EQL", class_counts=COUNTS)
+def test_eql_without_the_number_of_clips_takes_the_sum_of_the_counts():
+    rare = losses.build("EQL", class_counts=[995, 2, 1, 0])
+    assert rare.tail.tolist() == [False, False, True, True]  # 1.76e-3 of 998 is 1.76
+    for counts in (COUNTS, torch.tensor(COUNTS), np.array(COUNTS)):
+        found = losses.build("EQL", class_counts=counts)
+        assert torch.equal(found.tail, terms("EQL", num_clips=sum(COUNTS)).tail)
+    assert losses.build("EQL", class_counts=[0, 0], tail_fraction=2).tail.all()
+
+
+def test_eql_has_a_larger_tail_by_the_sum_where_clips_have_several_labels():
+    counts = [900, 900, 2]  # of 1000 clips
+    by_clips = losses.build("EQL", class_counts=counts, num_clips=1000)
+    assert by_clips.tail.tolist() == [False, False, False]
+    assert losses.build("EQL", class_counts=counts).tail.tolist() == [False, False, True]
 
 
 def test_softmax_losses_are_the_written_formula():

@@ -111,6 +111,20 @@ def test_on_the_real_training_labels_summing_triples_the_margin(real_targets):
     assert means == [0.083, 0.283]
 
 
+@pytest.mark.parametrize(("fraction", "most", "classes"), [(0.00176, 42, 69), (0.00418, 100, 90)])
+def test_eql_has_the_tail_that_its_configurations_state(real_targets, fraction, most, classes):
+    counts = torch.from_numpy(real_targets).sum(0)
+    criterion = losses.build(
+        "EQL", class_counts=counts, num_clips=len(real_targets), tail_fraction=fraction
+    )
+    assert torch.equal(criterion.tail, counts <= most)
+    assert criterion.tail.sum() == classes
+    if most == 42:
+        assert counts[criterion.tail].sum() / counts.sum() == pytest.approx(0.017, abs=5e-4)
+        # By the sum of the counts the same fraction would take in classes of up to 91 clips.
+        assert losses.build("EQL", class_counts=counts).tail.sum() == 87
+
+
 def test_on_the_real_training_labels_released_eql_changes_a_thousandth_of_the_terms(real_targets):
     targets = torch.from_numpy(real_targets)
     shares = []

@@ -468,6 +468,8 @@ def test_class_counts_of_a_workbook_are_used_and_each_difference_is_told(clips, 
 def test_parameters_under_a_losss_name_are_for_it_alone(clips, tmp_path, caplog):
     params = {"LDAM": {"s": 20.0, "max_m": 0.1}, "EQL": {"tail_fraction": 0.0}, "max_m": 0.2}
     assert own_params(LossSettings("LDAM", params)) == {"s": 20.0, "max_m": 0.2}
+    released = LossSettings("EQL", {"EQL": {"tail_fraction": 0.1}, "variant": "released"})
+    assert own_params(released) == {"variant": "released"}  # it has no tail_fraction
     table = load_splits(make_settings(clips, tmp_path)).train_clips
     eql = LossSettings("EQL", {"EQL": {"tail_fraction": 0.0}, "LDAM": {"s": 20.0}})
     build_criterion(eql, table, num_classes=NUM_CLASSES, max_epoch=6)

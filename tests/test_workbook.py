@@ -78,8 +78,8 @@ def test_the_named_sheet_comes_before_the_first(tmp_path):
 def test_each_class_that_disagrees_is_one_line():
     lines = count_conflicts(np.array([3, 7, 1]), np.array([3, 8, 0]))
     assert lines == [
-        "class 1: the workbook counts 7, the training annotation 8 clips",
-        "class 2: the workbook counts 1, the training annotation 0 clips",
+        "class 1: 7 in the workbook, 8 training clips",
+        "class 2: 1 in the workbook, 0 training clips",
     ]
 
 

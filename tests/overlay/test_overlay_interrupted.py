@@ -123,8 +123,8 @@ def test_a_held_lock_is_one_line(wheel_tree, overlay):
 
 def test_a_lock_of_a_killed_run_is_no_obstacle_and_goes(wheel_tree, overlay):
     (wheel_tree / ".prepare_dir_AR.lock").touch()
-    (wheel_tree / ".prepare_dir_AR.unpacked").mkdir()
-    (wheel_tree / ".prepare_dir_AR.unpacked/half.py").touch()
-    assert overlay.link(wheel_tree).returncode == 0
-    assert overlay.undo(wheel_tree).returncode == 0
-    assert list(wheel_tree.glob(".prepare*")) == []
+    for run in (overlay.link, overlay.undo):
+        (wheel_tree / ".prepare_dir_AR.work").mkdir()
+        (wheel_tree / ".prepare_dir_AR.work/half.py").touch()
+        assert run(wheel_tree).returncode == 0
+        assert list(wheel_tree.glob(".prepare*")) == []

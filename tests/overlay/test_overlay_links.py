@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -85,10 +86,12 @@ def test_dry_run_says_what_it_would_do_and_changes_nothing(slowfast, overlay, sn
     done = overlay.link(slowfast, "--dry-run")
     assert done.returncode == 0
     assert "would ln -s" in done.stdout and "losses_original.py" in done.stdout
+    assert f"would link {slowfast}" in done.stdout and "leads to" not in done.stdout
     assert snapshot(slowfast, times=True) == before
     overlay.link(slowfast)
     linked = snapshot(slowfast, times=True)
-    assert "would mv" in overlay.run("--undo", "--dry-run", "--slowfast", slowfast).stdout
+    undone = overlay.run("--undo", "--dry-run", "--slowfast", slowfast)
+    assert "would mv" in undone.stdout and "undo: would take" in undone.stdout
     assert snapshot(slowfast, times=True) == linked
 
 
@@ -176,6 +179,45 @@ def test_undo_keeps_what_the_user_put_in_the_tree(slowfast, overlay):
     assert not (slowfast / "losses").is_symlink()
 
 
+def test_a_link_of_the_users_own_is_a_conflict_and_stays(tmp_path, slowfast, overlay, snapshot):
+    (tmp_path / "mine/configs/AK").mkdir(parents=True)
+    (tmp_path / "mine/losses").mkdir()
+    (slowfast / "configs").mkdir(exist_ok=True)
+    for name in ("losses", "configs/AK"):
+        (slowfast / name).symlink_to(tmp_path / "mine" / name)
+    (slowfast / "tools").mkdir(exist_ok=True)
+    (slowfast / "tools/configs").symlink_to("nowhere/losses")
+    before = snapshot(slowfast, times=True)
+    done = overlay.link(slowfast)
+    assert done.returncode == 2 and "2 conflict(s)" in done.stderr
+    for name in ("losses", "configs/AK"):
+        theirs, ours = tmp_path / "mine" / name, overlay.root / name
+        assert f"{name} is a link of yours, to {theirs}, not to {ours}" in done.stderr
+    assert "took 0 links" in overlay.undo(slowfast).stdout
+    assert snapshot(slowfast, times=True) == before
+
+
+def test_the_links_of_an_overlay_that_is_gone_are_taken_out(slowfast, overlay, tmp_path, snapshot):
+    before = snapshot(slowfast)
+    overlay.link(slowfast)
+    other = type(overlay)(tmp_path / "other")
+    shutil.copytree(overlay.root, other.root)
+    shutil.rmtree(overlay.root)
+    assert other.undo(slowfast).returncode == 0
+    assert snapshot(slowfast) == before
+
+
+def test_a_git_that_fails_is_one_line_and_nothing_is_changed(git_tree, overlay, tmp_path, snapshot):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/git").write_text("#!/bin/sh\necho no answer >&2\nexit 3\n")
+    (tmp_path / "bin/git").chmod(0o755)
+    before = snapshot(git_tree, times=True)
+    done = overlay.link(git_tree, PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert f"git status fails in '{git_tree}': no answer" in done.stderr
+    assert snapshot(git_tree, times=True) == before
+
+
 @pytest.mark.parametrize("command", [("checkout", "."), ("stash",), ("reset", "--hard")])
 def test_check_and_a_second_run_find_what_git_put_back(command, git_tree, overlay, snapshot, git):
     overlay.link(git_tree)
@@ -183,7 +225,7 @@ def test_check_and_a_second_run_find_what_git_put_back(command, git_tree, overla
     git(git_tree, *command)
     assert not (git_tree / "slowfast/models/losses.py").is_symlink()
     check = overlay.run("--check", "--env", "current", "--slowfast", git_tree)
-    assert check.returncode == 2
+    assert check.returncode == 2 and "git base, which is not supported yet" in check.stderr
     assert "not installed: slowfast/models/losses.py" in check.stderr
     assert overlay.link(git_tree).returncode == 0
     assert snapshot(git_tree) == linked

@@ -44,8 +44,9 @@ def test_both_layouts_are_linked_under_the_same_names(
     before = snapshot(wheel_tree)
     folder = data_set(tmp_path / "big disk", layout)
     assert overlay.link(wheel_tree, "--data", folder).returncode == 0
-    linked = {p.name: str(p.readlink()) for p in (wheel_tree / "data/ak").iterdir()}
-    assert linked == {name: str(folder / path) for name, path in LAYOUTS[layout].items()}
+    linked = {p.name: p.resolve() for p in (wheel_tree / "data/ak").iterdir()}
+    assert linked == {name: folder / path for name, path in LAYOUTS[layout].items()}
+    assert "up to date" in overlay.link(wheel_tree, "--data", folder).stdout
     assert overlay.undo(wheel_tree).returncode == 0
     assert snapshot(wheel_tree) == before
 
@@ -61,14 +62,14 @@ def test_every_variable_leads_to_the_data(variable, level, tmp_path, wheel_tree,
     else:
         done = overlay.link(wheel_tree, **{variable: str(given)})
     assert done.returncode == 0, done.stderr
-    assert (wheel_tree / "data/ak/image").readlink() == folder / "dataset/image"
+    assert (wheel_tree / "data/ak/image").resolve() == folder / "dataset/image"
 
 
 def test_data_at_another_place_takes_the_place_of_the_link(tmp_path, wheel_tree, overlay):
     for name in ("first", "second"):
         folder = data_set(tmp_path / name, "flat")
         assert overlay.link(wheel_tree, "--data", folder).returncode == 0
-        assert (wheel_tree / "data/ak/image").readlink() == folder / "image"
+        assert (wheel_tree / "data/ak/image").resolve() == folder / "image"
 
 
 def test_data_of_the_users_own_in_the_tree_is_a_conflict(tmp_path, wheel_tree, overlay):
@@ -76,6 +77,20 @@ def test_data_of_the_users_own_in_the_tree_is_a_conflict(tmp_path, wheel_tree, o
     done = overlay.link(wheel_tree, "--data", data_set(tmp_path, "flat"))
     assert done.returncode == 2 and "data/ak/image is in the way" in done.stderr
     assert not (wheel_tree / "losses").is_symlink()
+
+
+def test_a_link_to_data_made_by_hand_is_not_exchanged_nor_taken_out(tmp_path, wheel_tree, overlay):
+    mine = data_set(tmp_path / "mine", "flat") / "image"
+    given = data_set(tmp_path / "given", "flat")
+    link = wheel_tree / "data/ak/image"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(mine)
+    done = overlay.link(wheel_tree, "--data", given)
+    assert done.returncode == 2 and "1 conflict(s)" in done.stderr
+    assert f"data/ak/image is a link of yours, to {mine}, not to {given}" in done.stderr
+    assert overlay.link(wheel_tree, "--data", mine.parent).returncode == 0  # it leads there already
+    assert overlay.undo(wheel_tree).returncode == 0
+    assert [p.readlink() for p in link.parent.iterdir()] == [mine]
 
 
 def test_a_wrong_data_folder_is_one_line(tmp_path, wheel_tree, overlay):
@@ -109,6 +124,14 @@ def test_dir_slowfast_names_the_tree(wheel_tree, overlay):
         (["--upstream", "git"], ["--upstream git is not there yet", "--upstream wheel"]),
         (["--undo", "--into", "none"], ["no folder", "none"]),
         (["--check", "--into", "none"], ["no SlowFast in", "none"]),
+        (["--check", "--data", "x"], ["--data", "nothing with --check"]),
+        (["--undo", "--data=x"], ["--data", "nothing with --undo"]),
+        (["--check", "--undo"], ["--check or --undo"]),
+        (["--into", "overlay/losses/__init__.py"], ["is a file", "--into"]),
+        (["--into", "overlay/losses/__init__.py/x"], ["cannot write in"]),
+        (["--into="], ["--into needs a value"]),
+        (["--into", "--dry-run"], ["--into needs a value"]),
+        (["--demo=1"], ["unknown option '--demo=1'"]),
     ],
 )
 def test_a_wrong_option_is_one_line_and_makes_nothing(options, parts, overlay, snapshot):
@@ -120,6 +143,30 @@ def test_a_wrong_option_is_one_line_and_makes_nothing(options, parts, overlay, s
 def test_another_base_over_a_tree_is_refused_with_the_ways_out(git_tree, overlay):
     done = overlay.link(git_tree, "--upstream", "wheel")
     one_line(done, "holds the git base", "--into", "--undo")
+
+
+def test_a_git_base_is_refused_before_anything_is_linked(git_tree, overlay, snapshot):
+    before = snapshot(git_tree)
+    for options in ((), ("--dry-run",)):
+        steps = ("--skip", "environment", "--env", "current", *options)
+        done = overlay.run(*steps, "--slowfast", git_tree)
+        one_line(done, "git base, which is not supported yet", "--into", "--skip check")
+    assert snapshot(git_tree) == before
+
+
+def test_what_to_type_next_keeps_the_options_and_fits_the_data(tmp_path, wheel_tree, overlay):
+    options = ("--skip=environment", "--skip=check", "--env=current", f"--into={wheel_tree}")
+    again = f"--skip environment --skip check --env current --into {wheel_tree}"
+    done = overlay.run(*options)
+    assert done.returncode == 0, done.stderr
+    script = overlay.root / "prepare_dir_AR.sh"
+    start = f"PYTHON={sys.executable} bash {script} {again}"
+    assert f"Next: {start} --demo\n" in done.stdout
+    assert f"Your data: {start} --data DIR" in done.stdout
+    done = overlay.link(wheel_tree, "--data", data_set(tmp_path, "flat"))
+    assert f"Your data: cd '{wheel_tree}' && " in done.stdout
+    (wheel_tree / "data/ak/annot").unlink()
+    assert "Your data: no annotation in" in overlay.link(wheel_tree).stdout
 
 
 def test_a_slowfast_that_imports_its_authors_package_is_refused(git_tree, overlay):
@@ -148,15 +195,17 @@ def test_a_dry_run_of_everything_makes_nothing(overlay, snapshot):
 
 
 def test_a_failing_pip_is_told_with_its_last_lines_and_its_log(overlay, tmp_path):
-    log_folder = tmp_path / "logs"
-    log_folder.mkdir()
     done = overlay.run(
         "--env", "current", "--torch", "no-such-torch==9", "--into", tmp_path / "tree",
-        TMPDIR=str(log_folder), PIP_NO_INDEX="1", PIP_CONFIG_FILE=os.devnull, PIP_FIND_LINKS="",
+        TMPDIR=str(tmp_path / "none"),
+        PIP_NO_INDEX="1", PIP_CONFIG_FILE=os.devnull, PIP_FIND_LINKS="",
     )  # fmt: skip
     assert done.returncode == 2
     assert "no-such-torch" in done.stderr
-    assert str(next(log_folder.glob("prepare_dir_AR.*"))) in done.stderr.splitlines()[-1]
+    log = tmp_path / "tree/.prepare_dir_AR.log"
+    assert log.is_file() and str(log) in done.stderr.splitlines()[-1]
+    assert [p.name for p in log.parent.iterdir()] == [log.name]
+    assert overlay.undo(log.parent).returncode == 0 and list(log.parent.iterdir()) == []
 
 
 def test_the_check_of_the_prepared_tree_finds_nothing(tree, repo):

@@ -78,7 +78,12 @@ class _LabelSets:
 
     def _parse(self, text: str, where: str) -> list[int]:
         if text:
-            return parse_labels(text, num_classes=self.num_classes, where=where)
+            return parse_labels(
+                text,
+                num_classes=self.num_classes,
+                where=where,
+                fix=f"check MODEL.NUM_CLASSES ({self.num_classes}) or the file",
+            )
         if self.unlabelled_frames:
             return []
         raise AnnotationError(

@@ -17,7 +17,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     It is written beside `path`, under a name that nothing else can have; what was at `path` stays
     there until then.
     """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
+    # Nothing of path's own name: SlowFast resumes from any file with `checkpoint` in its name.
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
     try:
         with os.fdopen(os.open(partial, flags, 0o644), "wb") as file:

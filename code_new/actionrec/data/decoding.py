@@ -54,8 +54,8 @@ def open_source(table: ClipTable, settings: DataSettings) -> FrameSource:
     return kind(table, root.resolve())
 
 
-def find_missing(table: ClipTable, source: FrameSource, limit: int | None = None) -> list[str]:
-    """One entry for each clip that lacks files, for the first `limit` of them in the table's order.
+def find_missing(table: ClipTable, source: FrameSource) -> list[str]:
+    """One entry for each clip that lacks files, in the table's order.
 
     Lists each folder once instead of asking for each file. An entry reads
     `AAACXZTV (AAACXZTV/AAACXZTV_t000012.jpg)`, with how many more are absent where there are more.
@@ -63,17 +63,21 @@ def find_missing(table: ClipTable, source: FrameSource, limit: int | None = None
 
     @lru_cache(maxsize=8)
     def names_in(folder: str) -> frozenset[str]:
-        return _list_folder(source.root / folder, source.key)
+        return _list_folder(source.root / folder)
 
     found: list[str] = []
     for clip, clip_id in enumerate(table.ids):
         files = source.files(clip)
-        absent = [f for f in files if not _is_listed(f, names_in)]
+        try:
+            absent = [f for f in files if not _is_listed(f, names_in)]
+        except OSError as error:
+            raise UserError(
+                f"clip {clip_id}: cannot list {error.filename} ({error.strerror}); "
+                f"check {source.key}"
+            ) from None
         if absent:
             more = f" and {len(absent) - 1} more of {len(files)} files" if len(absent) > 1 else ""
             found.append(f"{clip_id} ({absent[0]}{more})")
-        if len(found) == limit:
-            break
     return found
 
 
@@ -100,7 +104,9 @@ def _first_present(kinds: list[tuple[Kind, Path | None]], table: ClipTable) -> F
             if first.exists():
                 return source
         except OSError as error:
-            raise UserError(f"cannot reach {first} ({error.strerror}); check {kind.key}") from None
+            raise UserError(
+                f"clip {table.ids[0]}: cannot reach {first} ({error.strerror}); check {kind.key}"
+            ) from None
         tried.append(f"{first} is not there ({kind.key})")
     raise UserError(
         f"no pixels for clip {table.ids[0]} of {table.source}: {'; '.join(tried)}; "
@@ -113,12 +119,10 @@ def _is_listed(file: str, names_in: Callable[[str], frozenset[str]]) -> bool:
     return name in names_in(folder)
 
 
-def _list_folder(folder: Path, key: str) -> frozenset[str]:
-    """Names of the files in `folder`; a folder that is not there has none."""
+def _list_folder(folder: Path) -> frozenset[str]:
+    """Names of the files in `folder`; a folder that is not there has none. Raises OSError."""
     try:
         with os.scandir(folder) as entries:
             return frozenset(entry.name for entry in entries if entry.is_file())
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
-    except OSError as error:
-        raise UserError(f"cannot list {folder} ({error.strerror}); check {key}") from None

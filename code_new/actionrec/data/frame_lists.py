@@ -42,7 +42,7 @@ def in_image_folders(root: Path) -> FrameLister:
             raise MissingFrames(f"{root / clip_id}: no numbered JPEG or PNG files")
         by_number = {int(match[1]): name for name, match in found.items()}
         for name, match in found.items():
-            check_relative_path(name, str(root / clip_id))
+            check_relative_path(name, str(root / clip_id), root="--images")
             other = by_number[int(match[1])]
             if other != name or re.search(r'[\s"]', name):
                 problem = f"and {shown(other)} have one number" if other != name else "has a space"

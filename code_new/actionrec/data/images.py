@@ -49,7 +49,7 @@ class ImageFolders:
         clip_id = self.table.ids[clip]
         for relative in self.table.frame_paths(clip, distinct):
             path = regular_file(self.root, relative, clip_id, self.key)
-            name = f"clip {clip_id}: {path}"
+            name = f"clip {clip_id}: {self.root / relative}"
             yield name, decode_image(_read_bytes(path, name), name)
 
 

@@ -55,19 +55,25 @@ def check_id(clip_id: str, where: str) -> None:
         )
 
 
-def check_relative_path(path: str, where: str) -> None:
-    """Raises SecurityError for a path that could lead out of the folder that it is relative to."""
+def check_relative_path(path: str, where: str, *, root: str = "DATA.PATH_PREFIX") -> None:
+    """Raises SecurityError for a path that could lead out of the folder that it is relative to.
+
+    root: the key or option that names that folder.
+    """
     leaves = path.startswith(("/", "~")) or ".." in path.split("/") or _DRIVE.match(path)
     if leaves or "\\" in path or not path.isprintable() or not 0 < len(path) <= MAX_PATH_CHARS:
         raise SecurityError(
-            f"{where}: frame path {shown(path)} is refused: it must be relative to "
-            "DATA.PATH_PREFIX, with '/' between folders, and stay below it ('..', '~', '\\' and a "
-            "leading '/' are not allowed)"
+            f"{where}: frame path {shown(path)} is refused: it must be relative to {root}, "
+            "with '/' between folders, and stay below it ('..', '~', '\\' and a leading '/' are "
+            "not allowed)"
         )
 
 
-def parse_labels(text: str, *, num_classes: int, where: str) -> list[int]:
-    """The labels of `2,40` in their order, repeats included. Raises AnnotationError."""
+def parse_labels(text: str, *, num_classes: int, where: str, fix: str) -> list[int]:
+    """The labels of `2,40` in their order, repeats included. Raises AnnotationError.
+
+    fix: what to do about a label outside 0..num_classes-1.
+    """
     labels = []
     for label in text.split(","):
         label = label.strip(" ")
@@ -78,8 +84,7 @@ def parse_labels(text: str, *, num_classes: int, where: str) -> list[int]:
             )
         if label.startswith("-") or len(label) > 9 or int(label) >= num_classes:
             raise AnnotationError(
-                f"{where}: label {label[:30]} is outside 0..{num_classes - 1}; "
-                f"check MODEL.NUM_CLASSES ({num_classes}) or the file"
+                f"{where}: label {label[:30]} is outside 0..{num_classes - 1}; {fix}"
             )
         labels.append(int(label))
     return labels

@@ -44,13 +44,14 @@ def read_metadata(path: Path, class_table: Path | None = None) -> Metadata:
         classes, notes = _read_actions(path)
     else:
         classes, notes = read_classes(class_table), _name_conflicts(path, class_table)
+    named_in = "sheet 'Action'" if class_table is None else f"--class-table {class_table}"
     rows = read_sheet(path, "AR", ["video_id", "type", "labels"])
     if not rows:
         raise AnnotationError(f"{path}: sheet 'AR' has no clips; is it the right file?")
     first: dict[str, str] = {}
     clips = []
     for row in rows:
-        clip = _to_clip(row, len(classes))
+        clip = _to_clip(row, len(classes), named_in)
         if clip.clip_id in first:
             raise AnnotationError(
                 f"{row.where}: clip {clip.clip_id} is already in {first[clip.clip_id]}; "
@@ -61,7 +62,7 @@ def read_metadata(path: Path, class_table: Path | None = None) -> Metadata:
     return Metadata(tuple(clips), classes, tuple(notes))
 
 
-def _to_clip(row: SheetRow, num_classes: int) -> MetadataClip:
+def _to_clip(row: SheetRow, num_classes: int, named_in: str) -> MetadataClip:
     clip_id, split = row.text("video_id"), row.text("type")
     check_id(clip_id, row.where)
     if split not in SPLITS:
@@ -73,7 +74,8 @@ def _to_clip(row: SheetRow, num_classes: int) -> MetadataClip:
             f"{row.where}: labels of {clip_id} are {shown(labels)}, not text; format the column as "
             "text and write them again (2,40)"
         )
-    parsed = parse_labels(labels, num_classes=num_classes, where=row.where)
+    fix = f"correct it, or {named_in}, which names {num_classes} classes"
+    parsed = parse_labels(labels, num_classes=num_classes, where=row.where, fix=fix)
     return MetadataClip(clip_id, split, tuple(dict.fromkeys(parsed)))
 
 

@@ -34,7 +34,7 @@ def regular_file(root: Path, relative: str, clip_id: str, key: str) -> Path:
         raise UserError(f"clip {clip_id}: cannot open {place} ({reason}); check {key}") from None
     if not path.is_relative_to(root):
         raise SecurityError(
-            f"clip {clip_id}: {place} leads to {path}, outside {root}; "
+            f"clip {clip_id}: {place} leads to {str(path)!r}, outside {root}; "
             f"put the file itself there, or set {key} to the folder that holds it"
         )
     if not stat.S_ISREG(mode):

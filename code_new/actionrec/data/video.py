@@ -47,8 +47,9 @@ class VideoFiles:
         SecurityError when it leaves the root or is too large to open.
         """
         clip_id = self.table.ids[clip]
-        path = regular_file(self.root, self.files(clip)[0], clip_id, self.key)
-        name = f"clip {clip_id}: {path}"
+        relative = self.files(clip)[0]
+        path = regular_file(self.root, relative, clip_id, self.key)
+        name = f"clip {clip_id}: {self.root / relative}"
         try:
             # Naming the format keeps FFmpeg from taking the file for a playlist, which may open
             # other files.

@@ -171,7 +171,7 @@ def read_class_counts(path: Path, num_classes: int) -> np.ndarray:
 def count_conflicts(workbook_counts: np.ndarray, train_counts: np.ndarray) -> list[str]:
     """One line for each class whose count in the workbook is not its number of training clips."""
     return [
-        f"class {label}: the workbook counts {table}, the training annotation {train} clips"
+        f"class {label}: {table} in the workbook, {train} training clips"
         for label, (table, train) in enumerate(
             zip(workbook_counts.tolist(), train_counts.tolist(), strict=True)
         )

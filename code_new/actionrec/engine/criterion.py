@@ -28,10 +28,9 @@ def own_params(loss: LossSettings) -> dict[str, Any]:
             known = ", ".join(nearest(name, list(losses.LOSSES)))
             raise UserError(f"LOSS.PARAMS.{name}: there is no loss of this name; known: {known}")
     shared = {name: value for name, value in loss.params.items() if name not in of_losses}
-    own = dict(of_losses.get(loss.name, {}))
-    if "variant" in shared and shared["variant"] != own.get("variant", "paper"):
-        own = {}  # they were chosen for the other variant
-    return {**own, **shared}
+    own = of_losses.get(loss.name, {})
+    variant = shared.get("variant", own.get("variant", "paper"))
+    return {**losses.of_variant(loss.name, own, variant), **shared}
 
 
 def check_loss(loss: LossSettings) -> None:
