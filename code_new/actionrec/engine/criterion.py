@@ -29,7 +29,7 @@ def own_params(loss: LossSettings) -> dict[str, Any]:
             raise UserError(f"LOSS.PARAMS.{name}: there is no loss of this name; known: {known}")
     shared = {name: value for name, value in loss.params.items() if name not in of_losses}
     own = of_losses.get(loss.name, {})
-    variant = shared.get("variant", own.get("variant", "paper"))
+    variant = str(shared.get("variant", own.get("variant", "paper")))
     return {**losses.of_variant(loss.name, own, variant), **shared}
 
 
