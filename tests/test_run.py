@@ -476,3 +476,39 @@ def test_parameters_under_a_losss_name_are_for_it_alone(clips, tmp_path, caplog)
     assert "EQL: no class is rare enough to be in the tail, so this is plain BCE" in caplog.messages
     build_criterion(LossSettings("LDAM"), table, num_classes=NUM_CLASSES, max_epoch=80)
     assert any("drw_epoch 80 is not reached in 80 epochs" in line for line in caplog.messages)
+
+
+def test_charades_has_five_columns_and_frames_without_a_label(clips, tmp_path):
+    for split in ("train", "val"):
+        rows = [
+            line.split() for line in (clips / "annot" / f"{split}.csv").read_text().splitlines()
+        ]
+        for row in rows[1:]:
+            # Only the first three of the six frames show anything.
+            row[4] = f'"{row[4]}"' if int(row[2]) <= 3 else '""'
+        text = "\n".join(" ".join(row[:5]) for row in rows)
+        (tmp_path / f"{split}.csv").write_text(text + "\n")
+    settings = make_settings(clips, tmp_path / "out", dataset="charades")
+    data = dataclasses.replace(
+        settings.data, annotation_dir=tmp_path, unlabelled_frames=True, num_frames=2
+    )
+    run(dataclasses.replace(settings, data=data), Tiny)
+    assert json_stats(tmp_path / "out")[-1]["split"] == "test_final"
+    as_animals = dataclasses.replace(data, unlabelled_frames=False)
+    with pytest.raises(UserError, match="val.csv:5.*label"):
+        run(dataclasses.replace(settings, data=as_animals, output_dir=tmp_path / "b"), Tiny)
+
+
+def test_tensorboard_gets_its_files_and_a_file_in_its_place_ends_nothing(clips, tmp_path):
+    for name in ("runs", "taken"):
+        if name == "taken":
+            (tmp_path / name).write_text("")
+        settings = make_settings(
+            clips,
+            tmp_path / f"out_{name}",
+            solver=SolverSettings(0.1, 1),
+            tensorboard_dir=tmp_path / name,
+        )
+        run(settings, Tiny)
+    assert list((tmp_path / "runs").glob("events.*"))
+    assert "TensorBoard is off" in (tmp_path / "out_taken" / "stdout.log").read_text()

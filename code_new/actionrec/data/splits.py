@@ -54,6 +54,13 @@ class Splits:
         return self.train_source
 
 
+def _read(settings: RunSettings, name: str) -> ClipTable:
+    path = settings.data.annotation_dir / name
+    logger.info("reading %s", path)  # the real training split takes a while
+    table: ClipTable = DATASETS[settings.dataset](path, settings.data)
+    return table
+
+
 def _needs_train(settings: RunSettings) -> bool:
     return settings.train.enable or settings.metrics.segments in ("train", "all")
 
@@ -72,9 +79,8 @@ def _report_counts(train: ClipTable, num_classes: int) -> None:
 def load_splits(settings: RunSettings) -> Splits:
     """Read and check the annotation of a run. Raises UserError for each kind of mistake in it."""
     data, metrics = settings.data, settings.metrics
-    read = DATASETS[settings.dataset]
-    val = read(data.annotation_dir / "val.csv", data)
-    train = read(data.annotation_dir / "train.csv", data) if _needs_train(settings) else None
+    val = _read(settings, "val.csv")
+    train = _read(settings, "train.csv") if _needs_train(settings) else None
     names = (
         read_class_names(metrics.class_table, data.num_classes)
         if metrics.class_table
