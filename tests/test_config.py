@@ -106,6 +106,8 @@ def test_numbers_and_texts_are_taken_as_upstream_takes_them(tmp_path):
     assert cfg.LOSS.PARAMS.LDAM.s == 9 and "s: 9" in cfg.dump()
     assert merge(cfg, write(tmp_path, ""), ["LOSS.PARAMS", "{'gamma': 3}"]) == []
     assert cfg.LOSS.PARAMS.gamma == 3
+    assert merge(cfg, write(tmp_path, ""), ["LOSS.PARAMS.EQL", "{'gamma': 1}"]) == []
+    assert cfg.LOSS.PARAMS.EQL.gamma == 1 and cfg.dump()
 
 
 def test_all_mistakes_come_in_one_report(tmp_path):
@@ -179,6 +181,10 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path):
         ("METRICS.SEGMENT_CUTS", [5, 10], "is not [h, t]"),
         ("MODEL.ARCH", "slowfsat", "unknown architecture 'slowfsat'"),
         ("SLOWFAST.ALPHA", 5, "is not a multiple of"),
+        ("TEST.SAVE_RESULTS_PATH", "/a.pkl", "is no name for the pickle"),
+        ("DATA.STD", [0.2, float("inf"), 0.2], "DATA.STD: inf is not a finite number"),
+        ("DATA.INPUT_CHANNEL_NUM", [4, 4], "frames have 3 channels"),
+        ("RESNET.SPATIAL_STRIDES", [[1, 1], [2, 1], [2, 2], [2, 2]], "strides of a stage are"),
         ("DETECTION.ENABLE", True, "DETECTION.ENABLE: True would have no effect"),
         ("SOLVER.GAMMA", 0.5, "SOLVER.GAMMA: 0.5 would have no effect"),
     ],

@@ -247,6 +247,34 @@ def test_the_named_checkpoint_is_tested_after_training_too(clips, tmp_path, fini
     assert f"testing {best}" in (tmp_path / "stdout.log").read_text()
 
 
+def test_the_best_checkpoint_of_this_very_run_can_be_named_for_the_test(clips, tmp_path):
+    best = checkpoint.best_path(tmp_path)
+    settings = make_settings(clips, tmp_path, test=TestSettings(True, best, "a.pkl"))
+    run(settings, Tiny)  # it is not there when the run starts
+    assert f"testing {best}" in (tmp_path / "stdout.log").read_text()
+
+
+def test_the_best_checkpoint_of_another_run_is_set_aside_too(clips, tmp_path, finished):
+    checkpoint.best_path(tmp_path).parent.mkdir()
+    shutil.copy(checkpoint.best_path(finished), checkpoint.best_path(tmp_path))
+    run(make_settings(clips, tmp_path, solver=SolverSettings(0.1, 1)), Tiny)
+    (aside,) = tmp_path.glob("earlier_*/best.pyth")
+    assert aside.read_bytes() == checkpoint.best_path(finished).read_bytes()
+
+
+def test_a_best_map_of_other_test_clips_is_forgotten(clips, tmp_path):
+    annot = tmp_path / "annot"
+    shutil.copytree(clips / "annot", annot)
+    settings = make_settings(clips, tmp_path / "out", solver=SolverSettings(0.1, 1))
+    data = dataclasses.replace(settings.data, annotation_dir=annot)
+    run(dataclasses.replace(settings, data=data), Tiny)
+    text = (annot / "val.csv").read_text()
+    (annot / "val.csv").write_text("\n".join(text.splitlines()[:-6]) + "\n")  # one clip fewer
+    longer = dataclasses.replace(settings, data=data, solver=SolverSettings(0.1, 2))
+    run(longer, Tiny)
+    assert "best validation so far is forgotten" in (tmp_path / "out/stdout.log").read_text()
+
+
 def test_another_geometry_or_other_class_names_are_told(clips, tmp_path, finished):
     settings = make_settings(
         clips,

@@ -30,13 +30,17 @@ def check_same_input(
     state: dict[str, Any], settings: RunSettings, class_names: tuple[str, ...], path: Path
 ) -> None:
     """Warn where a checkpoint was trained on other pixels or other classes than it is tested on."""
-    trained, tested = state.get("input", {}), checkpoint.input_geometry(settings)
+    trained, tested = state.get("input") or {}, checkpoint.input_geometry(settings)
     for name, value in trained.items():
         if name not in ("train_crop_px", "test_crop_px") and tested.get(name) != value:
             logger.warning(
-                "%s was trained with %s %s and is tested with %s", path, name, value, tested[name]
+                "%s was trained with %s %s and is tested with %s",
+                path,
+                name,
+                value,
+                tested.get(name),
             )
-    names = state.get("class_names", [])
+    names = state.get("class_names") or []
     other = [c for c, (a, b) in enumerate(zip(names, class_names, strict=False)) if a != b]
     if other:
         first = other[0]
@@ -85,7 +89,8 @@ def final_test(settings: RunSettings, splits: Splits, model: VideoModel, tested:
             table = save_results(path, ids=ids, class_names=names, scores=scores, targets=targets)
             lines.append(f"predictions  {table}, {path.name}")
         except OSError as error:
-            failures.append(f"after the test: {path} could not be written: {error.strerror}")
+            place = error.filename2 or error.filename or path
+            failures.append(f"after the test: {place} could not be written: {error.strerror}")
     try:
         logger.info("%s", _table(settings, splits, scores, targets))
     except UserError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,9 @@ def prepare_output(folder: Path) -> None:
     """Make the folder of a run. Raises UserError when it cannot be made or written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".write-probe-{os.getpid()}"
-        with probe.open("xb") as file:
-            file.write(b"0" * 4096)
-            file.flush()
-            os.fsync(file.fileno())
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder) as probe:  # has no name that could be left behind
+            probe.write(b"0" * 4096)
+            probe.flush()
     except FileExistsError:
         raise UserError(f"OUTPUT_DIR: {folder} is a file, not a folder") from None
     except OSError as error:
@@ -58,7 +55,12 @@ def check_same_run(state: dict[str, Any], settings: RunSettings, path: Path) -> 
     Without it, the same command with another loss would resume the finished run and train nothing.
     Only keys that both configurations have are compared: later versions may know more of them.
     """
-    stored = _flat(yaml.safe_load(state["cfg"]))
+    try:
+        stored = _flat(yaml.safe_load(state["cfg"]))
+    except (KeyError, yaml.YAMLError):
+        raise UserError(
+            f"{path}: holds no configuration of its run; give this run an OUTPUT_DIR of its own"
+        ) from None
     current = _flat(yaml.safe_load(settings.config_yaml))
     changed = [
         f"{name} was {stored[name]!r} and is {current[name]!r}"
@@ -67,10 +69,10 @@ def check_same_run(state: dict[str, Any], settings: RunSettings, path: Path) -> 
     ]
     # Parameters of the loss have no defaults in the configuration: absent is a setting too.
     for name in sorted(stored.keys() ^ current.keys()):
-        if name.startswith("LOSS.PARAMS"):
+        if name.startswith("LOSS.PARAMS.") and not _is_of_another_loss(name, current):
             changed.append(f"{name} was {stored.get(name)!r} and is {current.get(name)!r}")
-    hashes = file_hashes(settings)
-    if state.get("hashes", hashes).get("train.csv") != hashes.get("train.csv"):
+    ours, theirs = (h.get("train.csv") for h in (file_hashes(settings), state.get("hashes", {})))
+    if ours and theirs and ours != theirs:
         changed.append(f"{settings.data.annotation_dir / 'train.csv'} has other content")
     epochs = [line for line in changed if line.startswith("SOLVER.MAX_EPOCH ")]
     if state["epoch"] + 1 > settings.solver.max_epoch:
@@ -84,6 +86,12 @@ def check_same_run(state: dict[str, Any], settings: RunSettings, path: Path) -> 
         f"{path} is from a run with other settings: {'; '.join(changed[:3])}{more}; give this run "
         "an OUTPUT_DIR of its own, or set TRAIN.AUTO_RESUME False to start anew"
     )
+
+
+def _is_of_another_loss(name: str, current: dict[str, Any]) -> bool:
+    """Whether a key like LOSS.PARAMS.LDAM.s is for a loss that is not in use."""
+    parts = name.split(".")
+    return len(parts) > 3 and parts[2] != current.get("MODEL.LOSS_FUNC")
 
 
 def set_aside_checkpoints(folder: Path) -> None:

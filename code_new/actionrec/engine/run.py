@@ -73,6 +73,8 @@ def _run(settings: RunSettings, build_model: Callable[[], nn.Module], device: to
         started = time.monotonic()
         tested = _train(settings, splits, model, criterion, start)
         logger.info("training took %.0f s", time.monotonic() - started)
+    if settings.test.enable and _is_yet_to_come(settings):
+        to_test = _named_test_weights(settings)
     if to_test is not None:
         load_exactly(model.backbone, to_test.state["model_state"], to_test.path)
         check_same_input(to_test.state, settings, splits.class_names, to_test.path)
@@ -110,9 +112,8 @@ def _weights_to_test(settings: RunSettings) -> Weights | None:
     """The ones that the settings name; without training, the newest of the output folder."""
     if not settings.test.enable:
         return None
-    if settings.test.checkpoint is not None:
-        path = settings.test.checkpoint
-        return Weights(path, checkpoint.load_checkpoint(path), resumes=False)
+    if settings.test.checkpoint is not None and not _is_yet_to_come(settings):
+        return _named_test_weights(settings)
     if settings.train.enable:
         return None  # those that training is going to leave
     found = checkpoint.find_resume(settings.output_dir)
@@ -120,7 +121,24 @@ def _weights_to_test(settings: RunSettings) -> Weights | None:
         raise UserError(
             f"TEST.CHECKPOINT_FILE_PATH: empty, and {settings.output_dir} holds no checkpoint"
         )
+    for reason in found.torn.values():
+        logger.warning("passed over: %s", reason)
     return Weights(found.path, found.state, resumes=False)
+
+
+def _is_yet_to_come(settings: RunSettings) -> bool:
+    """Whether the checkpoint to test is one that this run's training writes, as best.pyth is."""
+    path = settings.test.checkpoint
+    if path is None or not settings.train.enable:
+        return False
+    return path.resolve().is_relative_to(settings.output_dir.resolve())
+
+
+def _named_test_weights(settings: RunSettings) -> Weights | None:
+    path = settings.test.checkpoint
+    if path is None:
+        return None
+    return Weights(path, checkpoint.load_checkpoint(path), resumes=False)
 
 
 def _train(
@@ -132,7 +150,7 @@ def _train(
 ) -> Path:
     """Resume or start, then train; returns the last checkpoint."""
     training = Training.start(settings, splits, model, criterion)
-    if not settings.train.auto_resume:
+    if start is None or not start.resumes:
         set_aside_checkpoints(settings.output_dir)
     if start is not None and start.resumes:
         training.restore(start.state)

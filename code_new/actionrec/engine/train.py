@@ -79,10 +79,25 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer_state"])
         self.criterion.load_state_dict(state.get("loss_state", {}))  # upstream's files have none
         self.epoch = state["epoch"] + 1
+        val_hash = checkpoint.file_hashes(self.settings).get("val.csv")
+        for kept in (state, self._best_state()):
+            if kept.get("best_map") is None:
+                continue
+            if kept.get("hashes", {}).get("val.csv", val_hash) != val_hash:
+                logger.warning("val.csv has changed: the best validation so far is forgotten")
+                continue
+            self.best_map = max(self.best_map, kept["best_map"])
+
+    def _best_state(self) -> dict[str, Any]:
+        """best.pyth, or nothing where it is missing or damaged."""
         best = checkpoint.best_path(self.settings.output_dir)
-        for kept in (state, checkpoint.load_checkpoint(best) if best.is_file() else {}):
-            if kept.get("best_map") is not None:
-                self.best_map = max(self.best_map, kept["best_map"])
+        if not best.is_file():
+            return {}
+        try:
+            return checkpoint.load_checkpoint(best)
+        except UserError as error:
+            logger.warning("passed over: %s", error)
+            return {}
 
 
 def train(run: Training) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,15 @@ def _get(cfg: CfgNode, name: str) -> Any:
     return cfg
 
 
+def _infinite(cfg: CfgNode, prefix: str = "") -> Iterator[str]:
+    for key, value in cfg.items():
+        if isinstance(value, CfgNode):
+            yield from _infinite(value, f"{prefix}{key}.")
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                yield f"{prefix}{key}: {number} is not a finite number"
+
+
 def _ranges(cfg: CfgNode) -> Iterator[str]:
     for name, least in AT_LEAST.items():
         value = _get(cfg, name)
@@ -93,8 +103,14 @@ def _files(cfg: CfgNode) -> Iterator[str]:
         "TENSORBOARD.CLASS_NAMES_PATH",
     ):
         value = _get(cfg, name)
-        if value and not Path(value).is_file():
+        if value and not Path(value).is_file() and not _is_of_this_run(cfg, name, value):
             yield f"{name}: no such file: {value}"
+
+
+def _is_of_this_run(cfg: CfgNode, name: str, value: str) -> bool:
+    """Whether the training that comes first may write this checkpoint, as it does best.pyth."""
+    written = cfg.TRAIN.ENABLE and name == "TEST.CHECKPOINT_FILE_PATH"
+    return written and Path(value).resolve().is_relative_to(Path(cfg.OUTPUT_DIR).resolve())
 
 
 def _combinations(cfg: CfgNode) -> Iterator[str]:
@@ -103,10 +119,15 @@ def _combinations(cfg: CfgNode) -> Iterator[str]:
             f"TEST.DATASET: {cfg.TEST.DATASET!r} is not TRAIN.DATASET {cfg.TRAIN.DATASET!r}; both "
             "splits are read from DATA.PATH_TO_DATA_DIR, so set them alike, or enable one of them"
         )
-    if Path(cfg.TEST.SAVE_RESULTS_PATH).suffix == ".csv":
+    results = Path(cfg.TEST.SAVE_RESULTS_PATH)
+    if (
+        results.suffix in (".csv", ".log", ".pyth")
+        or results.is_absolute()
+        or ".." in results.parts
+    ):
         yield (
-            f"TEST.SAVE_RESULTS_PATH: {cfg.TEST.SAVE_RESULTS_PATH!r} is the pickle's name, the CSV "
-            "is written beside it; end it in .pkl"
+            f"TEST.SAVE_RESULTS_PATH: {str(results)!r} is no name for the pickle, which lies in "
+            "OUTPUT_DIR with the CSV beside it; end it in .pkl"
         )
     if not cfg.DATA.MULTI_LABEL:
         yield "DATA.MULTI_LABEL: False, but these data sets have several labels a clip; set it True"
@@ -134,4 +155,4 @@ def _combinations(cfg: CfgNode) -> Iterator[str]:
 
 def check_choices(cfg: CfgNode) -> list[str]:
     """One line for each value that cannot be used, none when all can."""
-    return [*check_model(cfg), *_ranges(cfg), *_files(cfg), *_combinations(cfg)]
+    return [*check_model(cfg), *_infinite(cfg), *_ranges(cfg), *_files(cfg), *_combinations(cfg)]

@@ -196,7 +196,10 @@ def _set_open(cfg: CfgNode, name: str, value: Any) -> str | None:
         node = node[part]
         if not isinstance(node, CfgNode):
             return f"{name}: {part} is a value already, not a section"
-    node[leaf] = CfgNode(value, new_allowed=True) if isinstance(value, dict) else _literal(value)
+    value = _literal(value)
+    if isinstance(value, dict):
+        value = CfgNode({str(k): v for k, v in value.items()}, new_allowed=True)
+    node[leaf] = value
     return None
 
 

@@ -11,6 +11,7 @@ from slowfast.ak import base
 # The class that goes with an architecture, as upstream's own configurations name it.
 MODEL_NAMES = {"slowfast": "SlowFast", "slow": "ResNet", "i3d": "ResNet", "c2d": "ResNet"}
 DEPTHS = (50, 101)
+INSTANTIATIONS = ("dot_product", "softmax")
 TRANSFORMS = ("basic_transform", "bottleneck_transform")
 PER_STAGE = (
     "RESNET.NUM_BLOCK_TEMP_KERNEL",
@@ -54,6 +55,20 @@ def _network(cfg: CfgNode) -> Iterator[str]:
         yield f"RESNET.DEPTH: {resnet.DEPTH} is not one of {', '.join(map(str, DEPTHS))}"
     if resnet.TRANS_FUNC not in TRANSFORMS:
         yield f"RESNET.TRANS_FUNC: {resnet.TRANS_FUNC!r} is not one of {', '.join(TRANSFORMS)}"
+    if cfg.NONLOCAL.INSTANTIATION not in INSTANTIATIONS:
+        yield (
+            f"NONLOCAL.INSTANTIATION: {cfg.NONLOCAL.INSTANTIATION!r} is not one of "
+            f"{', '.join(INSTANTIATIONS)}"
+        )
+    if any(channels != 3 for channels in cfg.DATA.INPUT_CHANNEL_NUM):
+        yield f"DATA.INPUT_CHANNEL_NUM: {cfg.DATA.INPUT_CHANNEL_NUM}: frames have 3 channels"
+    if any(set(s) not in ({1}, {2}) for s in resnet.SPATIAL_STRIDES if isinstance(s, list)):
+        yield (
+            f"RESNET.SPATIAL_STRIDES: {resnet.SPATIAL_STRIDES}: the strides of a stage are 1 or 2, "
+            "the same for all pathways"
+        )
+    if arch in ("i3d", "c2d") and cfg.DATA.NUM_FRAMES < 2:
+        yield f"DATA.NUM_FRAMES: {cfg.DATA.NUM_FRAMES} is too short for {arch}, which halves it"
     if not 0 <= cfg.MODEL.DROPOUT_RATE < 1:
         yield f"MODEL.DROPOUT_RATE: {cfg.MODEL.DROPOUT_RATE} is not from 0 to below 1"
     if arch == "slowfast" and resnet.WIDTH_PER_GROUP % fast.BETA_INV:
