@@ -18,7 +18,7 @@ readonly VALUED=(--upstream --into --slowfast --data --env --torch --skip)
 HERE=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 readonly HERE VENV=$HERE/.venv
 MODE=prepare UPSTREAM=auto INTO='' SLOWFAST='' DATA='' ENVIRONMENT=venv TORCH=''
-DEV=0 DEMO=0 DRY_RUN=0 EXIT_CODE=2 TREE='' WORK='' PY=''
+DEV=0 DEMO=0 DRY_RUN=0 ANY_COMMIT=0 EXIT_CODE=2 TREE='' WORK='' PY=''
 SKIP=() GIVEN=() LOCKS=() # GIVEN: the options as they were given
 DATA_LINKS=()             # pairs of a name in data/ak and the folder it leads to
 
@@ -28,9 +28,11 @@ Usage: bash prepare_dir_AR.sh [options]
 Makes a Python environment, brings SlowFast, links this overlay into it and checks the result.
 
   --demo             then make sample videos, train and test on them
-  --upstream BASE    where SlowFast comes from: auto (default), wheel or git
+  --upstream BASE    where SlowFast comes from: git (all of it, from GitHub), wheel (its models,
+                     from the package index), or auto (default): git where it answers, else wheel
   --into DIR         where SlowFast goes (default: SlowFast beside this script)
-  --slowfast DIR     take a SlowFast of your own instead (or set DIR_SLOWFAST)
+  --slowfast DIR     take a checkout of your own instead (or set DIR_SLOWFAST)
+  --any-commit       take it at whatever commit it is, at your own risk
   --data DIR         Animal Kingdom's folder action_recognition, to link into the tree's data/ak
                      (or set DIR_AK_AR to it, DIR_AK to Animal_Kingdom, DIR_ROOT to what holds that)
   --env KIND         venv (default: .venv beside this script) or current (the Python that runs now);
@@ -117,12 +119,17 @@ find_data() {
 }
 
 check() {
-  local problems=() name kind origin='not the package' i
+  local problems=() problem name kind origin='a tree of yours' i
   kind=$(base_kind)
   if [[ $kind == none ]]; then die "no SlowFast in '$TREE'; run: bash prepare_dir_AR.sh"; fi
-  if is_from_wheel; then origin=$WHEEL; fi
+  if is_from_wheel; then origin=$WHEEL; elif [[ $kind == git && -e $TREE/.git ]]; then
+    origin="commit $(commit_of "$TREE")"
+  fi
   say "check: $TREE, base $kind ($origin)"
-  if [[ $kind == git ]]; then problems+=("this is $UNSUPPORTED"); fi
+  problem=$(commit_problem)
+  if [[ -n $problem ]]; then problems+=("$problem"); fi
+  problem=$(venv_problem)
+  if [[ -n $problem ]]; then problems+=("$problem"); fi
   plan
   for ((i = 0; i < ${#PLAN[@]}; i += 3)); do
     if [[ ${PLAN[i]} == *link ]]; then
@@ -141,7 +148,7 @@ check() {
     problems+=("the packages do not import, see above")
   fi
   if [[ $kind == wheel ]]; then
-    say "  not on this base: X3D, and SlowFast's own training of Kinetics, AVA, SSv2 and ImageNet"
+    say "  not on this base: $LACKS"
   fi
   for name in "${problems[@]}"; do warn "problem: $name"; done
   if ((${#problems[@]})); then die "${#problems[@]} problem(s) in '$TREE', see above"; fi
@@ -163,7 +170,6 @@ demo() {
 # What to type next, with the options of this run.
 closing() {
   local again='' ak=$TREE/data/ak
-  if [[ $(base_kind) == git ]]; then return; fi
   if [[ $ENVIRONMENT == current && -n ${PYTHON:-} ]]; then
     again="PYTHON=$(printf %q "$PYTHON") "
   fi
@@ -199,6 +205,7 @@ parse() {
       --skip) SKIP+=("$1") && shift ;;
       --dev) DEV=1 ;;
       --demo) DEMO=1 ;;
+      --any-commit) ANY_COMMIT=1 ;;
       --dry-run) DRY_RUN=1 ;;
       --check | --undo)
         if [[ $MODE != prepare && $MODE != "${option#--}" ]]; then die "use --check or --undo"; fi

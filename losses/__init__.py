@@ -4,8 +4,8 @@
     criterion.set_epoch(epoch)
     loss = criterion(logits, targets)
 
-A new loss is a file with a subclass of `losses.base.Loss` and a line in LOSSES. Needs nothing but
-torch.
+A new loss is a file with a subclass of `losses.base.Loss`; here, its import and a line in LOSSES.
+Needs nothing but torch.
 """
 
 from __future__ import annotations

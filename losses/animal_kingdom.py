@@ -87,6 +87,8 @@ def _build(
             name, class_counts=counts, num_clips=clips, reduction="none", **params
         )
     loss = run.built[key]
+    if run.epoch is not None:
+        loss.set_epoch(run.epoch)
     if not logits and not loss.takes_probabilities:
         raise ValueError(f"{name} works on logits; it cannot take probabilities (logits=False)")
     return RunLoss(loss, logits=logits, reduction=reduce or reduction)

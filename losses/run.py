@@ -20,6 +20,7 @@ class Run:
     num_clips: int | None = None
     params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by the loss's name
     built: dict[str, Loss] = field(default_factory=dict)  # so that a loss keeps its state
+    epoch: int | None = None  # from 0; None: whoever builds the losses tells them
 
 
 _run = Run()
@@ -38,6 +39,11 @@ def set_run_counts(
     """
     global _run
     _run = Run(class_counts, num_clips, params or {})
+
+
+def set_run_epoch(epoch: int) -> None:
+    """Say which epoch the run in progress is in, from 0, to losses that nobody else tells."""
+    _run.epoch = epoch
 
 
 def current_run() -> Run:

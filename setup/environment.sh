@@ -60,10 +60,20 @@ is_installed() {
   return 1
 }
 
+# Prints what is wrong with .venv as far as its own files tell.
+venv_problem() {
+  if [[ $ENVIRONMENT == venv && -f $VENV/pyvenv.cfg && $(<"$VENV/pyvenv.cfg") != *" $VENV"* ]]; then
+    printf '%s' "'$VENV' was made for another place, where its activate leads;" \
+      ' run this script again'
+  fi
+}
+
 make_venv() {
   lock "$VENV"
-  # Where an earlier run was cut short, making it once more completes it.
-  if "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then return; fi
+  # Making it once more completes one that was cut short, and mends one that was moved.
+  if [[ -z $(venv_problem) ]] && "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
+    return
+  fi
   say "environment: makes $VENV with $PY"
   run "$PY" -m venv "$VENV" || die "$PY cannot make .venv; on Debian or Ubuntu install python3-venv"
   if ((!DRY_RUN)); then PY=$VENV/bin/python; fi
@@ -80,10 +90,26 @@ environment() {
     torch=$(installed_torch) || die "torch ${torch:-is not installed}: 2.10 or newer is needed"
   fi
   say "environment: $PY, torch $torch"
-  if [[ $ENVIRONMENT == venv ]] && is_installed "$name"; then return; fi
-  # torch came first and is a constraint now: nothing that follows exchanges the build.
-  if ((!DRY_RUN)); then printf 'torch==%s\n' "$torch" >"$WORK/constraints.txt"; fi
-  pip "the packages of $name" install --no-deps --require-hashes -r "$HERE/$name" \
-    -c "$WORK/constraints.txt"
-  if [[ $ENVIRONMENT == venv ]]; then run cp -- "$HERE/$name" "$VENV/$name"; fi
+  locked "$name"
+  if [[ $BASE == git ]]; then
+    locked requirements-git.lock
+    torchvision "$torch"
+  fi
+}
+
+# What the lock file $1 names, unless it is there. Without dependencies: torch stays what it is.
+locked() {
+  if [[ $ENVIRONMENT == venv ]] && is_installed "$1"; then return; fi
+  pip "the packages of $1" install --no-deps --require-hashes -r "$HERE/$1"
+  if [[ $ENVIRONMENT == venv ]]; then run cp -- "$HERE/$1" "$VENV/$1"; fi
+}
+
+# SlowFast's own tools want the torchvision that belongs to the torch $1: 0.28 goes with 2.13.
+torchvision() {
+  local minor=${1#*.} wanted found
+  wanted=0.$((${minor%%.*} + 15))
+  found=$("$PY" -c 'import importlib.metadata as m; print(m.version("torchvision"))' 2>/dev/null) ||
+    found=none
+  if [[ $found == "$wanted".* ]]; then return; fi
+  pip "torchvision $wanted" install --no-deps "torchvision==$wanted.*"
 }

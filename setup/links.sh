@@ -113,6 +113,13 @@ plan() {
     plan_folder data
     plan_folder data/ak
   fi
+  # A new --data replaces all of the last one: frames of one and labels of another would be wrong.
+  for entry in image video annot; do
+    if ((${#DATA_LINKS[@]})) && is_ours "data/ak/$entry" &&
+      [[ " ${DATA_LINKS[*]} " != *" $entry /"* ]]; then
+      PLAN+=(drop "$TREE/data/ak/$entry" '')
+    fi
+  done
   for ((i = 0; i < ${#DATA_LINKS[@]}; i += 2)); do
     plan_link "${DATA_LINKS[i + 1]}" "data/ak/${DATA_LINKS[i]}"
   done
@@ -139,6 +146,7 @@ links() {
     case ${PLAN[i]} in
       folder) run mkdir -- "$path" ;;
       aside) run mv -f -- "$path" "$to" ;;
+      drop) run rm -- "$path" ;;
       link) run ln -s -- "$to" "$path" ;;
       *) run ln -sfn -- "$to" "$path" ;;
     esac

@@ -13,18 +13,19 @@ from hypothesis import settings
 
 REPO = Path(__file__).resolve().parents[1]
 TREE = REPO / ".trees" / "wheel"
+GIT_TREE = REPO / ".trees" / "git"
 
 
-def _is_prepared() -> bool:
-    """Whether TREE holds SlowFast and is linked to this overlay, not to another one."""
+def _is_prepared(tree: Path, builder: str) -> bool:
+    """Whether `tree` holds SlowFast and is linked to this overlay, not to another one."""
     links = {"losses": REPO / "losses", "actionrec": REPO / "code_new" / "actionrec"}
-    return (TREE / "slowfast/models/model_builder.py").is_file() and all(
-        (TREE / name).resolve() == home for name, home in links.items()
+    return (tree / "slowfast/models" / builder).is_file() and all(
+        (tree / name).resolve() == home for name, home in links.items()
     )
 
 
 # code_new holds a part of the package slowfast: it comes after everything else, or not at all.
-if _is_prepared():
+if _is_prepared(TREE, "model_builder.py"):
     sys.path.insert(0, str(TREE))
 else:
     sys.path[:] = [p for p in sys.path if Path(p).resolve() not in (REPO, REPO / "code_new")]
@@ -44,9 +45,17 @@ def repo() -> Path:
 @pytest.fixture(scope="session")
 def tree() -> Path:
     """The tree that prepare_dir_AR.sh made for the tests, with SlowFast from the package index."""
-    if not _is_prepared():
+    if not _is_prepared(TREE, "model_builder.py"):
         pytest.skip("no prepared tree in .trees/wheel; bash tests/run.sh makes it")
     return TREE
+
+
+@pytest.fixture(scope="session")
+def git_base() -> Path:
+    """The same, with SlowFast from its repository, where that answered."""
+    if not _is_prepared(GIT_TREE, "build.py"):
+        pytest.skip("no prepared tree in .trees/git; bash tests/run.sh --upstream git makes it")
+    return GIT_TREE
 
 
 @pytest.fixture(scope="session")

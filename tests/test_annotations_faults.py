@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -40,7 +41,6 @@ def message(folder: Path, content: bytes | str, kind: type = AnnotationError) ->
         (HEADER + " more", "unknown or repeated 'more'"),
         (HEADER + " path", "unknown or repeated 'path'"),
         ("clip_id original_vido_id video_id frame_id path labels", "unknown or repeated 'clip_id'"),
-        (HEADER.replace(" ", ","), "lacks original_vido_id"),
         ("1 2 3 4 5", "unknown or repeated '1'"),
     ],
 )
@@ -48,6 +48,28 @@ def test_a_wrong_header_is_named(tmp_path, header, says):
     text = message(tmp_path, f"{header}\n{GOOD}\n")
     assert "train.csv:1: the header" in text and says in text
     assert "original_vido_id video_id frame_id path labels [type]" in text
+
+
+ROW_WITH_COMMAS = 'A,1,1,A/A_t000001.jpg,"2,40",train'
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (f"{HEADER.replace(' ', ',')}\n{ROW_WITH_COMMAS}\n", "1: .* commas between the fields"),
+        ("\ufeff" + HEADER.replace(" ", ";") + "\n", "1: .* semicolons between the fields"),
+        (f"{HEADER}\r\n{GOOD}\r\n".encode("utf-16"), "1: .* it is UTF-16"),
+        (f"{HEADER}\n{GOOD}\n".encode("utf-16-be").join([b"\xfe\xff", b""]), "1: .* it is UTF-16"),
+        (f'"{HEADER}"\r\n"{GOOD}"\r\n', "2: .* the whole line is in quotes"),
+        (f'{HEADER}\n"A 1 1 A/A.jpg ""2,40"" train"\n', "2: .* the whole line is in quotes"),
+        (b"PK\3\4\x14\0\6\0\n", "1: .* it is a workbook"),
+    ],
+)
+def test_a_file_saved_by_a_spreadsheet_program_is_told_as_such(tmp_path, content, says):
+    text = message(tmp_path, content)
+    assert re.search(f"train.csv:{says}", text), text
+    assert "looks saved by a spreadsheet program" in text
+    assert text.endswith("with single spaces between the fields, see annotations/README.md")
 
 
 @pytest.mark.parametrize(

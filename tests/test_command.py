@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import subprocess
 import sys
 
@@ -74,6 +75,18 @@ def test_mp4_alone_is_enough_and_i3d_runs(tree, run_net, demo, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "mAP %" in done.stdout
+
+
+def test_the_command_for_own_clips_on_a_laptop_runs_as_written(tree, run_net, demo, tmp_path, repo):
+    text = (repo / "docs/datasets.md").read_text().partition("## Your own clips")[2]
+    shown = text.partition("```bash\n")[2].partition("```")[0]
+    command = shlex.split(shown.replace("\\\n", ""))
+    assert command[:2] == ["python", "tools/run_net.py"]
+    for key, folder in zip(demo[::2], demo[1::2], strict=True):
+        command[command.index(key) + 1] = folder
+    done = run_net(tree, *command[2:], *QUICK, "OUTPUT_DIR", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "head > 20, tail <= 6" in done.stdout
 
 
 def test_real_ids_and_labels_train_and_test_140_classes(tree, run_net, shared_data, tmp_path):

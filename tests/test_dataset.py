@@ -1,6 +1,7 @@
 """From a table of clips to batches: labels, repeats, views, and errors that cross processes."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
@@ -152,6 +153,22 @@ def test_workers_give_what_the_main_process_gives(train_set, start_method):
         assert isinstance(two, Batch)
         assert (two.frames.dtype, two.targets.dtype) == (torch.uint8, torch.float32)
         assert two.clips.dtype == torch.int64
+        assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_no_more_workers_than_cores_and_it_is_said_once(train_set, monkeypatch, caplog):
+    monkeypatch.setattr(batching.os, "sched_getaffinity", lambda _: {0, 3}, raising=False)
+    batching._num_workers.cache_clear()
+    caplog.set_level("INFO")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # torch's, of too many workers
+        loaders = [train_loader(train_set, loader_settings(num_workers=5)) for _ in range(2)]
+        lowered = list(batches_of_two_epochs(loaders[0]))
+    batching._num_workers.cache_clear()
+    assert [loader.num_workers for loader in loaders] == [2, 2]
+    assert caplog.messages == ["DATA_LOADER.NUM_WORKERS: 5, lowered to the 2 cores here"]
+    alone = list(batches_of_two_epochs(train_loader(train_set, loader_settings())))
+    for one, two in zip(alone, lowered, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 
 

@@ -29,6 +29,16 @@ def test_auto_names_both_places_when_neither_has_the_first_clip(tmp_path):
         assert part in str(caught.value)
 
 
+def test_the_mark_in_a_link_of_prepare_dir_is_not_shown(tmp_path):
+    (tmp_path / "data/dataset/image").mkdir(parents=True)
+    (tmp_path / "image").symlink_to(f"{tmp_path}/data/././dataset/image")
+    clips = table()
+    for source in ("auto", "frames"):
+        with pytest.raises(UserError) as caught:
+            require_files(clips, open_source(clips, settings(tmp_path, source=source)))
+        assert f"{tmp_path}/data/dataset/image" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +115,42 @@ def test_the_page_of_the_pipeline_lists_every_type() -> None:
         and (dataclasses.is_dataclass(kind) or issubclass(kind, tuple))
     ]
     assert [name for name in own if f"`{name}`" not in text] == []
+
+
+def test_the_example_of_a_new_loss_works_as_it_stands(tmp_path: Path) -> None:
+    """Its files, put where the page says, pass the tests that hold for every loss."""
+    text = (REPO / "docs/losses.md").read_text().partition("## Add one")[2]
+    new_file, lines = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    for name in ("losses", "tests"):
+        shutil.copytree(REPO / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "losses/poly.py").write_text(new_file)
+    import_line, _, head, *_, entry = lines.splitlines()
+    table = tmp_path / "losses/__init__.py"
+    content = table.read_text().replace("from losses.run", f"{import_line}\nfrom losses.run")
+    assert head in content
+    table.write_text(content.replace(head, f"{head}\n{entry}"))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "tests/test_losses_contract.py", "-k", "poly1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    code = (
+        "import losses, torch\n"
+        "print(losses.build('poly1', epsilon=2.0)(torch.zeros(1), torch.ones(1)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "tensor(1.6931)\n"  # log 2, and epsilon (1 - 1/2)
+
+
+def test_annotations_are_made_in_one_place_outside_the_links_to_the_data() -> None:
+    texts = [page.read_text() for page in (*PAGES, REPO / "code_new/tools/make_annotations.py")]
+    made = re.findall(r"AR_metadata.xlsx[\s\"]+--out (\S+)", "\n".join(texts))
+    assert len(made) == 3 and set(made) == {"data/ak_made"}
 
 
 def test_versions_that_a_page_names_are_the_locked_ones() -> None:

@@ -197,18 +197,32 @@ def test_a_file_gets_a_line_for_each_tenth(clock):
             clock[0] += 10
             shown.update()
     lines = stream.getvalue().splitlines()
-    assert len(lines) == 10
-    assert lines[0] == "frames: 10/100 clip (10 %), 100 s so far, 900 s left"
+    assert len(lines) == 11
+    assert lines[0] == "frames: 1/100 clip (1 %), 10 s so far, 990 s left"
+    assert lines[1] == "frames: 10/100 clip (10 %), 100 s so far, 900 s left"
     assert lines[-1] == "frames: 100/100 clip (100 %), 1000 s so far, 0 s left"
 
 
-def test_lines_are_30_seconds_apart(clock):
+def seconds_of_lines(stream):
+    return [int(re.search(r"(\d+) s so far", line)[1]) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_comes_after_5_seconds_and_the_rest_30_seconds_apart(clock):
     stream = io.StringIO()
-    with Progress(10, "frames", stream=stream) as shown:
-        for _ in range(10):
-            clock[0] += 8
+    with Progress(100, "frames", stream=stream) as shown:
+        for _ in range(100):
+            clock[0] += 1
             shown.update()
-    assert len(stream.getvalue().splitlines()) == 2
+    assert seconds_of_lines(stream) == [5, 35, 65, 95]
+
+
+def test_where_a_tenth_takes_long_there_is_a_line_every_two_minutes(clock):
+    stream = io.StringIO()
+    with Progress(10_000, "frames", stream=stream) as shown:
+        for _ in range(100):
+            clock[0] += 6
+            shown.update()
+    assert seconds_of_lines(stream) == [6, 126, 246, 366, 486]
 
 
 def test_short_work_prints_nothing(clock):

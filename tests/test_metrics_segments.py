@@ -65,7 +65,7 @@ def test_an_unknown_definition_lists_the_known_ones_nearest_first():
 @pytest.mark.parametrize(
     ("definition", "lacking", "wanted"),
     [
-        ("workbook", "table_counts", "METRICS.CLASS_TABLE"),
+        ("workbook", "table_counts", "METRICS.CLASS_TABLE or df_action.xlsx"),
         ("train", "train_counts", "train.csv"),
         ("all", "train_counts", "train.csv"),
     ],

@@ -479,6 +479,15 @@ def test_splits_name_their_classes_from_the_table_or_by_number(clips, tmp_path):
     assert load_splits(named).class_names == ("Running", "Eating", "Sleeping")
 
 
+def test_of_many_classes_without_a_training_clip_the_first_are_named(clips, tmp_path, caplog):
+    settings = make_settings(clips, tmp_path)
+    data = dataclasses.replace(settings.data, num_classes=300)
+    load_splits(dataclasses.replace(settings, data=data))
+    (line,) = (line for line in caplog.messages if "no training clip" in line)
+    assert line.startswith("297 of 300 classes have no training clip")
+    assert line.endswith(": 3 4 5 6 7 8 9 10 11 12 and 287 more")
+
+
 def test_class_counts_of_a_workbook_are_used_and_each_difference_is_told(clips, tmp_path, caplog):
     write_class_table(tmp_path / "counts.xlsx", ["a", "b", "c"], [1000, 10, 16])
     loss = LossSettings("LDAM", {"max_m": 0.5}, class_counts=tmp_path / "counts.xlsx")

@@ -53,7 +53,7 @@ def test_no_line_of_a_script_is_longer_than_100_columns(repo: Path) -> None:
 
 
 def test_locks_name_no_place_to_fetch_from(repo: Path) -> None:
-    for name in ("requirements.lock", "requirements-dev.lock"):
+    for name in ("requirements.lock", "requirements-git.lock", "requirements-dev.lock"):
         text = (repo / name).read_text()
         assert "://" not in text and "find-links" not in text, name
         pinned = [line for line in text.splitlines() if line and line[0].isalnum()]

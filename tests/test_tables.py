@@ -44,6 +44,13 @@ def test_the_last_line_is_short_when_every_class_has_a_test_clip():
     assert map_table(full, {}).splitlines()[-1] == "over 12 of 12 classes"
 
 
+def test_of_many_classes_without_a_test_clip_the_first_are_named():
+    many = replace(SUMMARY, unmeasurable=np.arange(700), num_classes=712, num_measurable=12)
+    last = " ".join(" ".join(map_table(many, {}).splitlines()[-2:]).split())
+    numbers = " ".join(map(str, range(20)))
+    assert last == f"over 12 of 712 classes; without a test clip: {numbers} and 680 more"
+
+
 def test_no_line_reaches_80_columns():
     for definition in ("train", "workbook", "all", "published"):
         wide = replace(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class UserError(ValueError):
     """One line: what is wrong (with the value), where (file, line, id, key), how to fix it."""
@@ -19,6 +21,12 @@ class Incomplete(UserError):
     """The work was done, but not over all of the input; the message says over how much."""
 
     exit_code = 3
+
+
+def first_few(values: Sequence[object], shown: int = 10) -> str:
+    """`1 2 3 and 4 more`: a message stays one line, however many there are."""
+    more = f" and {len(values) - shown} more" if len(values) > shown else ""
+    return " ".join(map(str, values[:shown])) + more
 
 
 def nearest(name: str, known: list[str]) -> list[str]:

@@ -12,15 +12,17 @@ import tqdm
 
 T = TypeVar("T")
 
+_FIRST_LINE_SEC = 5.0
 _LINE_EVERY_SEC = 30.0
-_LINE_EVERY_PART = 0.1
+_NEVER_SILENT_SEC = 120.0
 
 
 class Progress:
     """Counts up to `total` and shows it on stderr, with the time that is left.
 
-    On a terminal a bar; in a file or a pipe one line for each tenth, none within 30 seconds of the
-    last.
+    On a terminal a bar; in a file or a pipe a line after 5 seconds, then one for each tenth, none
+    within 30 seconds of the last, and one anyway when the last is 2 minutes old. Lines come when
+    something is done, so one long item can keep them waiting.
 
         for batch in Progress(len(loader), "validation", "batch").over(loader): ...
 
@@ -35,7 +37,7 @@ class Progress:
         self._stream = sys.stderr if stream is None else stream
         self._done = 0
         self._start = self._last_line = time.monotonic()
-        self._next_line = _LINE_EVERY_PART * total
+        self._lines, self._tenth = 0, 0  # lines so far, and the tenth that the last one told of
         self._bar: tqdm.tqdm | None = None
         if self._stream.isatty():
             self._bar = tqdm.tqdm(
@@ -52,9 +54,7 @@ class Progress:
         self._done += count
         if self._bar is not None:
             self._bar.update(count)
-        elif (
-            self._done >= self._next_line and time.monotonic() - self._last_line >= _LINE_EVERY_SEC
-        ):
+        elif self._is_line_due():
             self._print_line()
 
     def over(self, items: Iterable[T]) -> Iterator[T]:
@@ -80,6 +80,16 @@ class Progress:
     ) -> None:
         self.close()
 
+    def _is_line_due(self) -> bool:
+        silent_sec = time.monotonic() - self._last_line
+        if not self._lines:
+            return silent_sec >= _FIRST_LINE_SEC
+        new_tenth = self._tenth_done() > self._tenth
+        return silent_sec >= (_LINE_EVERY_SEC if new_tenth else _NEVER_SILENT_SEC)
+
+    def _tenth_done(self) -> int:
+        return 10 * self._done // max(self.total, 1)
+
     def _print_line(self) -> None:
         now = time.monotonic()
         seconds = now - self._start
@@ -91,5 +101,4 @@ class Progress:
             file=self._stream,
             flush=True,
         )
-        self._last_line = now
-        self._next_line = self._done + _LINE_EVERY_PART * self.total
+        self._lines, self._tenth, self._last_line = self._lines + 1, self._tenth_done(), now

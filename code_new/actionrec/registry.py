@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -19,8 +19,8 @@ class Registry:
     def __contains__(self, name: str) -> bool:
         return name in self.table
 
-    def names(self) -> list[str]:
-        return sorted(self.table)
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self.table))
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.table:

@@ -19,7 +19,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "official workbook. Clips without frames are left out and listed; then the exit status "
         "is 3.",
         epilog="Example: python tools/make_annotations.py --metadata AR_metadata.xlsx "
-        "--out data/ak/annot --videos data/ak/video",
+        "--out data/ak_made --videos data/ak/video",
     )
     parser.add_argument("--metadata", type=Path, required=True, help="AR_metadata.xlsx")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write")

@@ -48,11 +48,19 @@ def main(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    from actionrec.errors import UserError
-    from slowfast.ak import runner
+    try:
+        from actionrec.errors import UserError
+        from slowfast.ak import runner
+    except ModuleNotFoundError as missing:
+        print(
+            f"run_net: error: this Python has no {missing.name}; use the one that "
+            "prepare_dir_AR.sh set up: source .venv/bin/activate",
+            file=sys.stderr,
+        )
+        return 2
 
     try:
-        runner.main(Path(args.cfg), overrides)
+        runner.main(Path(args.cfg), overrides, args.init_method)
     except UserError as error:
         for line in str(error).splitlines():
             print(f"run_net: error: {line}", file=sys.stderr)

@@ -121,8 +121,8 @@ class Overlay:
         return {**outside, "PYTHON": sys.executable, **env}
 
     def link(self, tree: Path, *args: str | Path, **env: str) -> Done[str]:
-        """Only the links, in a tree that is there."""
-        steps = ("--skip", "environment", "--skip", "check", "--env", "current")
+        """Only the links, in a tree that is there, at whatever commit."""
+        steps = ("--skip", "environment", "--skip", "check", "--env", "current", "--any-commit")
         return self.run(*steps, "--slowfast", tree, *args, **env)
 
     def undo(self, tree: Path, **env: str) -> Done[str]:

@@ -98,7 +98,7 @@ def test_of_several_at_once_one_works_and_the_others_say_so(git_tree, overlay, s
     overlay.link(git_tree)
     linked = snapshot(git_tree)
     overlay.undo(git_tree)
-    steps = ("--skip", "environment", "--skip", "check", "--env", "current")
+    steps = ("--skip", "environment", "--skip", "check", "--env", "current", "--any-commit")
     command = overlay.command(*steps, "--slowfast", git_tree)
     started = [
         subprocess.Popen(

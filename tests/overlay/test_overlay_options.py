@@ -121,7 +121,6 @@ def test_dir_slowfast_names_the_tree(wheel_tree, overlay):
         (["--env", "conda"], ["--env 'conda'", "venv or current"]),
         (["--into", "a", "--slowfast", "b"], ["--into or --slowfast"]),
         (["--slowfast", "none"], ["no SlowFast in", "none", "--slowfast"]),
-        (["--upstream", "git"], ["--upstream git is not there yet", "--upstream wheel"]),
         (["--undo", "--into", "none"], ["no folder", "none"]),
         (["--check", "--into", "none"], ["no SlowFast in", "none"]),
         (["--check", "--data", "x"], ["--data", "nothing with --check"]),
@@ -145,15 +144,6 @@ def test_another_base_over_a_tree_is_refused_with_the_ways_out(git_tree, overlay
     one_line(done, "holds the git base", "--into", "--undo")
 
 
-def test_a_git_base_is_refused_before_anything_is_linked(git_tree, overlay, snapshot):
-    before = snapshot(git_tree)
-    for options in ((), ("--dry-run",)):
-        steps = ("--skip", "environment", "--env", "current", *options)
-        done = overlay.run(*steps, "--slowfast", git_tree)
-        one_line(done, "git base, which is not supported yet", "--into", "--skip check")
-    assert snapshot(git_tree) == before
-
-
 def test_what_to_type_next_keeps_the_options_and_fits_the_data(tmp_path, wheel_tree, overlay):
     options = ("--skip=environment", "--skip=check", "--env=current", f"--into={wheel_tree}")
     again = f"--skip environment --skip check --env current --into {wheel_tree}"
@@ -170,9 +160,15 @@ def test_what_to_type_next_keeps_the_options_and_fits_the_data(tmp_path, wheel_t
     assert "Your data: no annotation in" in overlay.link(wheel_tree).stdout
 
 
-def test_a_slowfast_that_imports_its_authors_package_is_refused(git_tree, overlay):
-    (git_tree / "tools/run_net.py").write_text("from vision.fair.slowfast import demo\n")
-    one_line(overlay.link(git_tree), "internal to its authors")
+def test_another_data_folder_leaves_nothing_of_the_last_one(tmp_path, wheel_tree, overlay):
+    first = data_set(tmp_path, "flat")
+    assert overlay.link(wheel_tree, "--data", first).returncode == 0
+    only_video = tmp_path / "other"
+    (only_video / "video").mkdir(parents=True)
+    done = overlay.link(wheel_tree, "--data", only_video)
+    assert done.returncode == 0, done.stderr
+    assert [p.name for p in (wheel_tree / "data/ak").iterdir()] == ["video"]
+    assert (wheel_tree / "data/ak/video").resolve() == (only_video / "video").resolve()
 
 
 @pytest.mark.parametrize("python", ["/bin/false", "no-such-python"])
@@ -182,7 +178,7 @@ def test_an_interpreter_that_will_not_do_is_one_line(python, overlay):
 
 def test_a_dry_run_of_everything_makes_nothing(overlay, snapshot):
     before = snapshot(overlay.root)
-    done = overlay.run("--dry-run", "--demo")
+    done = overlay.run("--dry-run", "--demo", "--upstream", "wheel")
     assert done.returncode == 0, done.stderr
     for part in (
         "torch==2.13.0",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import cv2
@@ -16,6 +19,8 @@ from actionrec.randomness import epoch_order
 from actionrec.types import Batch, ClipViews, LoaderSettings
 
 Clips = TrainDataset | ValDataset | TestDataset
+
+logger = logging.getLogger(__name__)
 
 
 class EpochBatches(Sampler[list[tuple[int, int]]]):
@@ -63,11 +68,12 @@ class ClipLoader(DataLoader):
         **options: Any,
     ) -> None:
         self.give_errors = give_errors
+        num_workers = _num_workers(settings.num_workers)
         super().__init__(
             _ErrorsAsItems(dataset),
-            num_workers=settings.num_workers,
+            num_workers=num_workers,
             pin_memory=settings.pin_memory,
-            persistent_workers=settings.num_workers > 0,
+            persistent_workers=num_workers > 0,
             worker_init_fn=_one_thread,
             # Without one of its own, a loader draws from torch's global generator at every pass.
             generator=torch.Generator(),
@@ -148,6 +154,15 @@ def _collate(samples: list[Batch | UserError]) -> Batch | UserError:
 
 def _as_is(item: ClipViews | UserError) -> ClipViews | UserError:
     return item
+
+
+@cache  # so that it is said once, not for each loader
+def _num_workers(wanted: int) -> int:
+    """`wanted`, but no more than the cores that this process may use: torch warns of that."""
+    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else wanted
+    if wanted > num_cores:
+        logger.info("DATA_LOADER.NUM_WORKERS: %d, lowered to the %d cores here", wanted, num_cores)
+    return min(wanted, num_cores)
 
 
 def _one_thread(worker: int) -> None:

@@ -1,7 +1,7 @@
 """Lines of a Charades-style CSV to named fields: header, quotes, encoding; not yet their meaning.
 
-One row a frame, spaces between fields. Three spellings of the header are in use, and a column
-`type` may follow; columns are found by name, so their order does not matter.
+One row a frame, spaces or tabs between fields. Three spellings of the header are in use, and a
+column `type` may follow; columns are found by name, so their order does not matter.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ SPELLINGS = {
 _EXPECTED = "original_vido_id video_id frame_id path labels [type]"
 _MEANING = {name: meaning for meaning, names in SPELLINGS.items() for name in names}
 _FIELD = re.compile(r'\s*(?:"([^"]*)"|([^\s"]+))(?=\s|$)')
+_UTF16_MARKS = ("\udcff\udcfe", "\udcfe\udcff")  # its byte order marks, so decoded
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")  # how surrogateescape decodes such bytes
 
 Row = tuple[int, str, str, str, str]
@@ -88,6 +89,7 @@ def _read_header(path: Path, lines: Iterator[tuple[int, str]]) -> Columns:
     place = {_MEANING[name]: i for i, name in enumerate(names) if name in _MEANING}
     missing = [SPELLINGS[m][0] for m in SPELLINGS if m not in place and m != "type"]
     if missing or len(place) != len(names):
+        _refuse_spreadsheet(line, f"{path}:{number}")
         odd = [
             shown(name) for i, name in enumerate(names) if place.get(_MEANING.get(name, "")) != i
         ]
@@ -95,9 +97,29 @@ def _read_header(path: Path, lines: Iterator[tuple[int, str]]) -> Columns:
         problem += [f"has unknown or repeated {' '.join(odd[:5])}"] if odd else []
         raise AnnotationError(
             f"{path}:{number}: the header {' and '.join(problem)}; it must name the columns, with "
-            f"single spaces between: {_EXPECTED}"
+            f"spaces between: {_EXPECTED}"
         )
     return Columns(len(names), place["clip"], place["frame"], place["path"], place["labels"])
+
+
+def _refuse_spreadsheet(line: str, where: str) -> None:
+    """Raise AnnotationError where a line that is not as it should be is as those programs write."""
+    text = line.strip()
+    sign = ""
+    if text.startswith(_UTF16_MARKS):
+        sign = "it is UTF-16"
+    elif text.startswith("PK\3\4"):
+        sign = "it is a workbook"
+    elif text[:1] == '"' == text[-1:] and " " in text[1:].partition('"')[0]:
+        sign = "the whole line is in quotes"
+    for mark, name in ((",", "commas"), (";", "semicolons")):
+        if len(_MEANING.keys() & set(text.replace('"', "").split(mark))) > 1:
+            sign = f"{name} between the fields"
+    if sign:
+        raise AnnotationError(
+            f"{where}: looks saved by a spreadsheet program: {sign}; make or copy it again as "
+            "UTF-8 text with single spaces between the fields, see annotations/README.md"
+        )
 
 
 def _split_carefully(line: str, columns: Columns, where: str) -> list[str]:
@@ -111,12 +133,14 @@ def _split_carefully(line: str, columns: Columns, where: str) -> list[str]:
     while field := _FIELD.match(text, end):
         fields.append(field[1] if field[1] is not None else field[2])
         end = field.end()
+    if end != len(text) or len(fields) != columns.count:
+        _refuse_spreadsheet(text, where)
     if end != len(text):
         raise AnnotationError(f"{where}: a quote is not closed in {shown(text[end:].strip())}")
     if len(fields) != columns.count:
         raise AnnotationError(
             f"{where}: {len(fields)} fields, but the header names {columns.count}; fields are "
-            'separated by spaces, paths hold none, and no label is written ""'
+            'separated by spaces or tabs, paths hold none, and no label is written ""'
         )
     if not text.replace("\t", " ").isprintable():
         check_id(fields[columns.clip], where)

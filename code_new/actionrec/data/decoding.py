@@ -15,6 +15,7 @@ from actionrec.data.images import ImageFolders
 from actionrec.data.reading import PerFrame
 from actionrec.data.video import VideoFiles
 from actionrec.errors import UserError
+from actionrec.progress import Progress
 from actionrec.types import DataSettings
 
 Kind = type[ImageFolders] | type[VideoFiles]
@@ -66,7 +67,9 @@ def find_missing(table: ClipTable, source: FrameSource) -> list[str]:
         return _list_folder(source.root / folder)
 
     found: list[str] = []
-    for clip, clip_id in enumerate(table.ids):
+    # A folder a clip: on a network disk this can take minutes.
+    ids = Progress(len(table.ids), f"files of {table.source}", "clip").over(table.ids)
+    for clip, clip_id in enumerate(ids):
         files = source.files(clip)
         try:
             absent = [f for f in files if not _is_listed(f, names_in)]

@@ -14,6 +14,7 @@ from actionrec.data.class_table import write_class_table
 from actionrec.data.frame_lists import FrameLister, MissingFrames
 from actionrec.data.input_checks import AnnotationError
 from actionrec.data.metadata import SPLITS, Metadata, MetadataClip, read_metadata
+from actionrec.errors import first_few
 from actionrec.progress import Progress
 
 HEADER = "original_vido_id video_id frame_id path labels type"
@@ -141,5 +142,5 @@ def _remarks(read: Metadata, counts: dict[str, np.ndarray]) -> Iterator[str]:
     for split in SPLITS:
         empty = np.flatnonzero(counts[split] == 0).tolist()
         if empty:
-            labels = " ".join(map(str, empty))
-            yield f"{len(empty)} of {len(read.classes)} classes have no {split} clip: {labels}"
+            num_classes = len(read.classes)
+            yield f"{len(empty)} of {num_classes} classes have no {split} clip: {first_few(empty)}"

@@ -16,7 +16,7 @@ from actionrec.data.annotations import ClipTable, check_disjoint, read_clips
 from actionrec.data.class_table import read_class_names
 from actionrec.data.decoding import FrameSource, open_source, require_files
 from actionrec.data.workbook import read_class_counts
-from actionrec.errors import UserError
+from actionrec.errors import UserError, first_few
 from actionrec.metrics.segments import Segments, segment_classes
 from actionrec.types import DataSettings, RunSettings
 
@@ -72,7 +72,7 @@ def _report_counts(train: ClipTable, num_classes: int) -> None:
             "%d of %d classes have no training clip (counted as 1 by the losses): %s",
             len(empty),
             num_classes,
-            " ".join(map(str, empty)),
+            first_few(empty.tolist()),
         )
 
 

@@ -47,8 +47,8 @@ def write(path: Path, content: dict[str, Any]) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         raise UserError(
-            f"{path}: not saved ({error.strerror or error}); free space there, or set another "
-            "OUTPUT_DIR"
+            f"{path}: not saved ({error.strerror or error}); free space there, or choose another "
+            "folder (OUTPUT_DIR)"
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -133,16 +133,21 @@ def _verify(path: Path) -> tuple[bytes, bool]:
     return head, True
 
 
+def is_torch(head: bytes) -> bool:
+    """Whether a file with these first bytes, 15 or more, is one that torch.save wrote."""
+    return head.startswith((_ZIP, _LEGACY))
+
+
 def _unpack(path: Path, head: bytes) -> Any:
-    is_zip, is_legacy = head.startswith(_ZIP), head == _LEGACY
-    if path.suffix == ".pkl" or (head.startswith(b"\x80") and not is_legacy):
+    if not is_torch(head) and (path.suffix == ".pkl" or head.startswith(b"\x80")):
         raise SecurityError(
-            f"{path}: is a plain pickle, as Caffe2's .pkl files are, which could run code: it "
-            "cannot be read safely yet; convert it to .pyth, or take the zoo's .pyth of that model"
+            f"{path}: is a plain pickle, as Caffe2's .pkl files are, which could run code; convert "
+            f"it to .pyth, once: python tools/convert_checkpoint.py {path} OUT.pyth"
         )
-    if not is_zip and not is_legacy:
+    if not is_torch(head):
         raise TornCheckpoint(f"{path}: damaged or no checkpoint; give a .pyth file")
     try:
+        is_zip = head.startswith(_ZIP)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:
         raise SecurityError(

@@ -207,12 +207,13 @@ def _train_step(run: Training, batch: Batch, step: int, rate: float) -> float:
 
 def _precise_batch_norm(run: Training, batches: ClipLoader) -> None:
     batches.set_epoch(PRECISE_BN_EPOCH + run.epoch)
+    num_batches = min(run.settings.train.precise_bn_batches, len(batches))
 
     def frames() -> Iterator[Tensor]:
-        for batch in batches:
+        for batch in Progress(num_batches, "precise batch norm", "batch").over(batches):
             yield batch.frames
 
-    update_batch_norm(run.model, frames(), min(run.settings.train.precise_bn_batches, len(batches)))
+    update_batch_norm(run.model, frames(), num_batches)
 
 
 def _save(run: Training, path: Path) -> None:

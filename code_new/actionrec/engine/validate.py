@@ -13,6 +13,7 @@ from actionrec.engine.logging import log_json_stats, val_epoch_stats, val_iter_s
 from actionrec.engine.scalars import ScalarWriter
 from actionrec.metrics.protocols import MapSummary, summarize
 from actionrec.models.video_model import VideoModel
+from actionrec.progress import Progress
 from actionrec.types import Batch, RunSettings
 
 
@@ -51,7 +52,8 @@ class Validation:
     def _logged(self, epoch: int) -> Iterator[Batch]:
         """The batches, with a `val_iter` line every LOG_PERIOD of them."""
         started = time.monotonic()
-        for iteration, batch in enumerate(self.batches):
+        batches = Progress(len(self.batches), "validation", "batch").over(self.batches)
+        for iteration, batch in enumerate(batches):
             yield batch
             if (iteration + 1) % self.settings.log_period == 0:
                 took = (time.monotonic() - started) / (iteration + 1)

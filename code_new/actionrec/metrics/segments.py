@@ -81,7 +81,7 @@ def _counts(
     given = table_counts if definition == "workbook" else train_counts
     if given is None:
         source = (
-            "METRICS.CLASS_TABLE, a workbook with counts"
+            "a workbook with counts, METRICS.CLASS_TABLE or df_action.xlsx in DATA.PATH_TO_DATA_DIR"
             if definition == "workbook"
             else "the training annotation, train.csv in DATA.PATH_TO_DATA_DIR"
         )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import textwrap
 
+from actionrec.errors import first_few
 from actionrec.metrics.protocols import MapSummary
 from actionrec.metrics.segments import DEFINITIONS
 
 COLUMNS = ("overall", "head", "middle", "tail")
 WIDTH = 79
+MAX_CLASSES = 20  # Animal Kingdom has 13 without a test clip
 
 
 def map_table(summary: MapSummary, floors: dict[str, MapSummary]) -> str:
@@ -42,7 +44,8 @@ def _measured(summary: MapSummary) -> str:
     over = f"over {summary.num_measurable} of {summary.num_classes} classes"
     if not len(summary.unmeasurable):
         return over
-    return f"{over}; without a test clip: {' '.join(map(str, summary.unmeasurable))}"
+    without = first_few(summary.unmeasurable.tolist(), shown=MAX_CLASSES)
+    return f"{over}; without a test clip: {without}"
 
 
 def _wrapped(text: str) -> list[str]:

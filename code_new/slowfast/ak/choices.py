@@ -11,6 +11,7 @@ from fvcore.common.config import CfgNode
 
 from actionrec.errors import nearest
 from slowfast.ak.model_choices import check_model
+from slowfast.ak.paths import elsewhere
 
 AT_LEAST: dict[str, float] = {
     "TRAIN.BATCH_SIZE": 1,
@@ -93,7 +94,7 @@ def _files(cfg: CfgNode) -> Iterator[str]:
     if not cfg.DATA.PATH_TO_DATA_DIR or not folder.is_dir():
         yield (
             f"DATA.PATH_TO_DATA_DIR: no such folder: {str(folder)!r}; it holds train.csv and "
-            "val.csv; link yours with prepare_dir_AR.sh --data"
+            "val.csv; link yours with prepare_dir_AR.sh --data" + elsewhere(folder)
         )
     for name in (
         "TRAIN.CHECKPOINT_FILE_PATH",
@@ -139,8 +140,9 @@ def _combinations(cfg: CfgNode) -> Iterator[str]:
     for phase in ("TRAIN", "TEST"):
         if cfg[phase].CHECKPOINT_TYPE != "pytorch":
             yield (
-                f"{phase}.CHECKPOINT_TYPE: {cfg[phase].CHECKPOINT_TYPE!r} cannot be read yet, "
-                "only `pytorch` (.pyth); see docs/model_zoo.md"
+                f"{phase}.CHECKPOINT_TYPE: {cfg[phase].CHECKPOINT_TYPE!r} is not pytorch; convert "
+                "a Caffe2 file once, python tools/convert_checkpoint.py FILE OUT.pyth, then give "
+                "OUT.pyth with CHECKPOINT_TYPE pytorch"
             )
     if cfg.BN.NUM_SPLITS > 1:
         yield f"BN.NUM_SPLITS: {cfg.BN.NUM_SPLITS} is not supported, only 1"

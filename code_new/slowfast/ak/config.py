@@ -15,6 +15,7 @@ import yaml
 from fvcore.common.config import CfgNode
 
 from actionrec.errors import SecurityError, UserError, nearest
+from slowfast.ak.paths import missing_config
 
 MAX_YAML_BYTES = 1_000_000
 OPEN_SECTION = "LOSS.PARAMS"  # any name is a key here; the loss checks them later
@@ -48,11 +49,12 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path, named_by: str) -> dict[str, Any]:
+    """The content of a file that stands in `named_by`: --cfg, or the _BASE_ of another file."""
     if path.is_dir():
-        raise UserError(f"--cfg: {path} is a folder; name a YAML file in it")
+        raise UserError(f"{named_by}: {path} is a folder; name a YAML file in it")
     if not path.is_file():
-        raise UserError(f"--cfg: no such file: {path}")
+        raise UserError(f"{named_by}: {missing_config(path)}")
     if path.stat().st_size > MAX_YAML_BYTES:
         raise UserError(f"{path}: {path.stat().st_size} bytes; a config has at most 1 MB")
     try:
@@ -80,11 +82,12 @@ def _chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:
     root = next((p for p in path.resolve().parents if p.name == "configs"), path.resolve().parent)
     chain: list[tuple[Path, dict[str, Any]]] = []
     seen: list[Path] = []
+    named_by = "--cfg"
     while True:
         if path.resolve() in seen:
             raise UserError(f"{path}: _BASE_ goes in a circle")
         seen.append(path.resolve())
-        content = _read_yaml(path)
+        content = _read_yaml(path, named_by)
         base = content.pop("_BASE_", None)
         chain.insert(0, (path, content))
         if base is None:
@@ -94,7 +97,7 @@ def _chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:
         base_path = path.parent / base
         if not base_path.resolve().is_relative_to(root):
             raise SecurityError(f"{path}: _BASE_: {base!r} leaves the folder {root}")
-        path = base_path
+        named_by, path = f"{path}: _BASE_", base_path
 
 
 def _leaves(content: dict[Any, Any], cfg: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -215,10 +218,19 @@ def merge(cfg: CfgNode, config_file: Path, overrides: list[str]) -> list[str]:
             problem = _set(cfg, name, value)
             if problem:
                 problems.append(f"{path}: {problem}")
-    if len(overrides) % 2:
-        problems.append(f"{overrides[-1]}: a key without a value; overrides are KEY VALUE pairs")
-    for name, value in zip(overrides[::2], overrides[1::2], strict=False):
-        problem = _set(cfg, name, value)
-        if problem:
-            problems.append(f"command line: {problem}")
+    problems += [f"command line: {problem}" for problem in _override(cfg, overrides)]
     return problems
+
+
+def _override(cfg: CfgNode, overrides: list[str]) -> Iterator[str]:
+    words = iter(overrides)
+    for name in words:
+        key, equals, joined = name.partition("=")
+        if equals:  # no key has one: the value is in the same word, and the next word is a key
+            yield f"{name}: write `{key} {joined or 'VALUE'}`, with a space"
+            continue
+        value = next(words, None)
+        if value is None:
+            yield f"{name}: a key without a value; overrides are KEY VALUE pairs"
+        elif problem := _set(cfg, name, value):
+            yield problem

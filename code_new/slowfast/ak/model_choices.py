@@ -6,13 +6,21 @@ from collections.abc import Iterator
 
 from fvcore.common.config import CfgNode
 
+from actionrec.errors import UserError
 from slowfast.ak import base
 
 # The class that goes with an architecture, as upstream's own configurations name it.
-MODEL_NAMES = {"slowfast": "SlowFast", "slow": "ResNet", "i3d": "ResNet", "c2d": "ResNet"}
+MODEL_NAMES = {
+    "slowfast": "SlowFast",
+    "slow": "ResNet",
+    "i3d": "ResNet",
+    "c2d": "ResNet",
+    "x3d": "X3D",
+}
 DEPTHS = (50, 101)
 INSTANTIATIONS = ("dot_product", "softmax")
 TRANSFORMS = ("basic_transform", "bottleneck_transform")
+X3D_TRANSFORM = "x3d_transform"  # of X3D; on the git base, any ResNet can have it
 PER_STAGE = (
     "RESNET.NUM_BLOCK_TEMP_KERNEL",
     "RESNET.SPATIAL_STRIDES",
@@ -27,8 +35,50 @@ def check_model(cfg: CfgNode) -> list[str]:
     problem = base.check_arch(cfg.MODEL.ARCH)
     if problem:
         return [problem]
-    problems = list(_sizes(cfg))
-    return problems or [*_network(cfg), *_geometry(cfg)]
+    problems = [*_pathways(cfg), *_sizes(cfg)]
+    network = _x3d if cfg.MODEL.ARCH == "x3d" else _network
+    return problems or [*network(cfg), *_geometry(cfg)]
+
+
+def _pathways(cfg: CfgNode) -> Iterator[str]:
+    arch, channels = cfg.MODEL.ARCH, cfg.DATA.INPUT_CHANNEL_NUM
+    if MODEL_NAMES[arch] != cfg.MODEL.MODEL_NAME:
+        yield (
+            f"MODEL.MODEL_NAME: {cfg.MODEL.MODEL_NAME!r} does not go with MODEL.ARCH {arch!r}, "
+            f"{MODEL_NAMES[arch]!r} does; see configs/AK for whole configurations"
+        )
+    pathways = 2 if arch == "slowfast" else 1
+    if len(channels) != pathways:
+        yield (
+            f"DATA.INPUT_CHANNEL_NUM: {channels} has not one value for each of the {pathways} "
+            f"pathways of {arch}"
+        )
+    if any(number != 3 for number in channels):
+        yield f"DATA.INPUT_CHANNEL_NUM: {channels}: frames have 3 channels"
+    per_stage = PER_STAGE if arch != "x3d" else ("RESNET.SPATIAL_DILATIONS",)
+    for name in per_stage:
+        section, key = name.split(".")
+        value = cfg[section][key]
+        if len(value) != 4 or any(
+            not isinstance(s, list | tuple) or len(s) != pathways for s in value
+        ):
+            yield (
+                f"{name}: {value} is not one list for each of the 4 stages with one entry for each "
+                f"of the {pathways} pathways of {arch}"
+            )
+
+
+def _x3d(cfg: CfgNode) -> Iterator[str]:
+    if cfg.RESNET.TRANS_FUNC != X3D_TRANSFORM:
+        yield f"RESNET.TRANS_FUNC: {cfg.RESNET.TRANS_FUNC!r}: x3d has {X3D_TRANSFORM}"
+    if any(any(stage) for stage in cfg.NONLOCAL.LOCATION):
+        yield f"NONLOCAL.LOCATION: {cfg.NONLOCAL.LOCATION}: x3d has no non-local blocks; empty it"
+    if cfg.RESNET.DEPTH not in DEPTHS:  # asserted by upstream, and without effect
+        yield f"RESNET.DEPTH: {cfg.RESNET.DEPTH} has no effect on x3d; leave it at {DEPTHS[0]}"
+    try:
+        base.x3d_settings(cfg)
+    except UserError as error:
+        yield str(error)
 
 
 def _sizes(cfg: CfgNode) -> Iterator[str]:
@@ -46,22 +96,22 @@ def _sizes(cfg: CfgNode) -> Iterator[str]:
 
 def _network(cfg: CfgNode) -> Iterator[str]:
     arch, resnet, fast = cfg.MODEL.ARCH, cfg.RESNET, cfg.SLOWFAST
-    if MODEL_NAMES[arch] != cfg.MODEL.MODEL_NAME:
-        yield (
-            f"MODEL.MODEL_NAME: {cfg.MODEL.MODEL_NAME!r} does not go with MODEL.ARCH {arch!r}, "
-            f"{MODEL_NAMES[arch]!r} does; see configs/AK for whole configurations"
-        )
     if resnet.DEPTH not in DEPTHS:
         yield f"RESNET.DEPTH: {resnet.DEPTH} is not one of {', '.join(map(str, DEPTHS))}"
-    if resnet.TRANS_FUNC not in TRANSFORMS:
+    if resnet.TRANS_FUNC == X3D_TRANSFORM and arch != "slowfast":
+        if base.kind() == "wheel":
+            yield (
+                f"RESNET.TRANS_FUNC: {X3D_TRANSFORM} with MODEL.ARCH {arch} needs the git base "
+                "(prepare_dir_AR.sh --upstream git); for an X3D set MODEL.ARCH x3d and "
+                "MODEL.MODEL_NAME X3D"
+            )
+    elif resnet.TRANS_FUNC not in TRANSFORMS:
         yield f"RESNET.TRANS_FUNC: {resnet.TRANS_FUNC!r} is not one of {', '.join(TRANSFORMS)}"
     if cfg.NONLOCAL.INSTANTIATION not in INSTANTIATIONS:
         yield (
             f"NONLOCAL.INSTANTIATION: {cfg.NONLOCAL.INSTANTIATION!r} is not one of "
             f"{', '.join(INSTANTIATIONS)}"
         )
-    if any(channels != 3 for channels in cfg.DATA.INPUT_CHANNEL_NUM):
-        yield f"DATA.INPUT_CHANNEL_NUM: {cfg.DATA.INPUT_CHANNEL_NUM}: frames have 3 channels"
     if any(set(s) not in ({1}, {2}) for s in resnet.SPATIAL_STRIDES if isinstance(s, list)):
         yield (
             f"RESNET.SPATIAL_STRIDES: {resnet.SPATIAL_STRIDES}: the strides of a stage are 1 or 2, "
@@ -83,17 +133,6 @@ def _network(cfg: CfgNode) -> Iterator[str]:
         )
     if arch == "slowfast" and not fast.FUSION_KERNEL_SZ % 2:
         yield f"SLOWFAST.FUSION_KERNEL_SZ: {fast.FUSION_KERNEL_SZ} is not odd"
-    pathways = 2 if arch == "slowfast" else 1
-    for name in PER_STAGE:
-        section, key = name.split(".")
-        value = cfg[section][key]
-        if len(value) != 4 or any(
-            not isinstance(s, list | tuple) or len(s) != pathways for s in value
-        ):
-            yield (
-                f"{name}: {value} is not one list for each of the 4 stages with one entry for each "
-                f"of the {pathways} pathways of {arch}"
-            )
 
 
 def _geometry(cfg: CfgNode) -> Iterator[str]:
@@ -103,7 +142,9 @@ def _geometry(cfg: CfgNode) -> Iterator[str]:
             f"DATA.TRAIN_JITTER_SCALES: {jitter} is no range [smallest, largest] of short sides "
             f"from DATA.TRAIN_CROP_SIZE {crop} up"
         )
-    if crop % 32:
+    # X3D rounds the halves up, the others down.
+    rounded = (lambda px: -(-px // 32)) if cfg.MODEL.ARCH == "x3d" else (lambda px: px // 32)
+    if crop % 32 and cfg.MODEL.ARCH != "x3d":
         yield (
             f"DATA.TRAIN_CROP_SIZE: {crop} is not a multiple of 32, which {cfg.MODEL.ARCH} needs; "
             f"{max(crop // 32, 1) * 32} and {(crop // 32 + 1) * 32} are"
@@ -114,14 +155,8 @@ def _geometry(cfg: CfgNode) -> Iterator[str]:
             f"{cfg.SLOWFAST.ALPHA}"
         )
     test_crop = cfg.DATA.TEST_CROP_SIZE
-    if test_crop // 32 < crop // 32:
+    if rounded(test_crop) < rounded(crop):
         yield (
             f"DATA.TEST_CROP_SIZE: {test_crop} is too small for a model that was made for "
             f"DATA.TRAIN_CROP_SIZE {crop}; give {crop} or more"
-        )
-    pathways = 2 if cfg.MODEL.ARCH == "slowfast" else 1
-    if len(cfg.DATA.INPUT_CHANNEL_NUM) != pathways:
-        yield (
-            f"DATA.INPUT_CHANNEL_NUM: {cfg.DATA.INPUT_CHANNEL_NUM} has not one value for each of "
-            f"the {pathways} pathways of {cfg.MODEL.ARCH}"
         )

@@ -7,22 +7,32 @@ from pathlib import Path
 from fvcore.common.config import CfgNode
 
 from actionrec.data import DATASETS
-from actionrec.errors import UserError
+from actionrec.errors import UserError, nearest
 from slowfast.ak import base
 from slowfast.ak.config import merge
 from slowfast.ak.settings import make_settings
 
+PICTURES = ("DEMO", "TENSORBOARD.MODEL_VIS", "TENSORBOARD.WRONG_PRED_VIS")  # of upstream alone
+
 
 def choose_engine(cfg: CfgNode, base_kind: str) -> str:
-    """`ours` or `upstream`. Raises UserError when the phases disagree or the base lacks it.
+    """`ours` or `upstream`. Raises UserError where the phases disagree or the base lacks it.
 
     `auto` takes ours for the data sets that it reads, else upstream's tools, which only git has.
+    Phases that are not enabled do not count; where none is, upstream may still make pictures.
     """
     enabled = [phase for phase in ("TRAIN", "TEST") if cfg[phase].ENABLE]
     names = {phase: cfg[phase].DATASET for phase in enabled}
     ours = {phase: name.lower() in DATASETS for phase, name in names.items()}
     shown = " and ".join(f"{phase}.DATASET {name!r}" for phase, name in names.items())
-    if cfg.ENGINE != "auto":
+    unknown = [n for n in names.values() if n.lower() not in (*DATASETS, *base.upstream_datasets())]
+    if unknown:
+        known = ", ".join(nearest(unknown[0], [*DATASETS, *base.upstream_datasets()]))
+        raise UserError(f"{shown}: unknown data set; known: {known}; docs/extending.md adds one")
+    if not enabled and base_kind == "git" and any(_is_on(cfg, name) for name in PICTURES):
+        engine = "upstream"
+        shown = "DEMO or TENSORBOARD pictures alone"
+    elif cfg.ENGINE != "auto":
         engine = cfg.ENGINE
     elif all(ours.values()):
         engine = "ours"
@@ -31,17 +41,26 @@ def choose_engine(cfg: CfgNode, base_kind: str) -> str:
     else:
         engine = "upstream"
     if engine == "ours" and not all(ours.values()):
-        raise UserError(f"{shown}: ENGINE ours reads {', '.join(DATASETS.names())}")
+        raise UserError(f"{shown}: ENGINE ours reads {', '.join(DATASETS)}")
     if engine == "upstream" and base_kind != "git":
         raise UserError(
             f"{shown}: this needs upstream's own tools, which the git base has "
-            f"(prepare_dir_AR.sh --upstream git); ours reads {', '.join(DATASETS.names())}"
+            f"(prepare_dir_AR.sh --upstream git); ours reads {', '.join(DATASETS)}"
         )
     return engine
 
 
-def main(config_file: Path, overrides: list[str]) -> None:
-    """Train and test as the configuration says. Raises UserError for what a user can mend."""
+def _is_on(cfg: CfgNode, section: str) -> bool:
+    for part in section.split("."):
+        cfg = cfg[part]
+    return bool(cfg.ENABLE)
+
+
+def main(config_file: Path, overrides: list[str], init_method: str = "") -> None:
+    """Train and test as the configuration says. Raises UserError for what a user can mend.
+
+    init_method: where the machines of upstream's loop meet, as its own option says.
+    """
     cfg = base.default_config()
     problems = merge(cfg, config_file, overrides)
     try:
@@ -49,7 +68,10 @@ def main(config_file: Path, overrides: list[str]) -> None:
     except UserError as error:
         raise UserError("\n".join([*problems, str(error)])) from None
     if engine == "upstream":
-        raise UserError("ENGINE: upstream's own loop is not available yet")
+        from slowfast.ak import upstream
+
+        upstream.run(cfg, problems, init_method)
+        return
     settings = make_settings(cfg, problems)
     from actionrec.engine.run import run  # imports torch, after every check that does not need it
 
