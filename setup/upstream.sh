@@ -67,6 +67,7 @@ choose_base() {
   if [[ -z $problem ]]; then
     BASE=git
   elif [[ $UPSTREAM == git ]]; then
+    EXIT_CODE=75 # try again later
     die "--upstream git: $problem; use --upstream wheel, or --slowfast DIR for a checkout of yours"
   else
     take_wheel "$problem"

@@ -1,19 +1,26 @@
 #!/usr/bin/env bash
 # Sets everything up as a user would, then runs the tests.
 # Usage: bash tests/run.sh [--upstream BASE] [options of pytest]
+# BASE: wheel; git, which brings SlowFast's repository too; auto (default), git where it answers.
 set -euo pipefail
 unset CDPATH
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
-base=wheel
+base=auto
 if [[ ${1:-} == --upstream ]]; then
   base=${2:?"--upstream needs a value: auto, git or wheel"}
   shift 2
 fi
-if [[ $base == auto ]]; then base=wheel; fi
 
-bash "$here/prepare_dir_AR.sh" --dev --upstream "$base" --into "$here/.trees/$base"
+prepare() { bash "$here/prepare_dir_AR.sh" --dev --upstream "$1" --into "$here/.trees/$1"; }
+prepare wheel
+if [[ $base != wheel ]]; then
+  prepare git && status=0 || status=$?
+  if [[ $status == 75 && $base == auto ]]; then
+    echo "tests: those of the git base are skipped, because it does not answer, see above" >&2
+  elif ((status)); then exit "$status"; fi
+fi
 cd -- "$here"
 # Not in /tmp, which may be small; what a test that passed has written goes at once.
-exec .venv/bin/python -m pytest --basetemp ".trees/pytest-$base" \
+exec .venv/bin/python -m pytest --basetemp ".trees/pytest" \
   -o tmp_path_retention_policy=failed "$@"

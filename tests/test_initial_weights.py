@@ -66,9 +66,13 @@ def test_patterns_are_cleared_from_names():
     assert torch.equal(model.stem.weight, source["module.encoder.stem.weight"])
 
 
-def test_inflation_gives_a_still_clip_what_the_2d_model_gives_its_frame():
+@pytest.mark.parametrize("one_frame", [False, True])
+def test_inflation_gives_a_still_clip_what_the_2d_model_gives_its_frame(one_frame):
     flat, model = tiny(conv=nn.Conv2d).double(), tiny(kernel=(5, 3, 3)).double()
-    report = load_initial_weights(model, flat.state_dict(), inflate=True)
+    source = dict(flat.state_dict())
+    if one_frame:  # as SlowFast's own 2D models have it
+        source["stem.weight"] = source["stem.weight"].unsqueeze(2)
+    report = load_initial_weights(model, source, inflate=True)
     assert report.inflated == ("stem.weight",)
     frame = torch.randn(1, 2, 6, 6, dtype=torch.float64)
     still = frame.unsqueeze(2).repeat(1, 1, 5, 1, 1)

@@ -52,8 +52,8 @@ def load_initial_weights(
     """Copy into `model` what fits by name and shape; the rest keeps its values and is reported.
 
     Each text of `clear_name_pattern` is taken out of the file's names, in order. With `inflate`,
-    convolutions (O, I, H, W) become (O, I, T, H, W): repeated T times and divided by T. Carreira
-    and Zisserman 2017, arXiv:1705.07750, section 2.4. Raises UserError, with the model unchanged,
+    convolutions (O, I, H, W) and (O, I, 1, H, W) become (O, I, T, H, W): repeated T times and
+    divided by T. Carreira and Zisserman 2017, arXiv:1705.07750, section 2.4. Raises UserError, with the model unchanged,
     where nothing fits, where a value is not finite, and where an entry is no tensor or not of the
     model's kind (floats, integers).
     """
@@ -65,8 +65,9 @@ def load_initial_weights(
         tensor, target = theirs[name], ours[name]
         _check(name, tensor, target)
         if inflate and _is_inflatable(tensor, target):
-            depth = target.shape[2]
-            tensor = tensor.unsqueeze(2).repeat(1, 1, depth, 1, 1) / depth
+            depth, (height, width) = target.shape[2], target.shape[3:]
+            flat = tensor.reshape(*target.shape[:2], 1, height, width)
+            tensor = flat.repeat(1, 1, depth, 1, 1) / depth
             inflated.append(name)
         if tensor.shape == target.shape:
             matched[name] = tensor
@@ -137,9 +138,11 @@ def _check(name: str, tensor: Tensor, target: Tensor) -> None:
 
 
 def _is_inflatable(tensor: Tensor, target: Tensor) -> bool:
-    if tensor.ndim != 4 or target.ndim != 5:
+    """Whether a 2D kernel (O, I, H, W), or (O, I, 1, H, W), belongs in a 3D (O, I, T, H, W)."""
+    if target.ndim != 5 or tensor.shape == target.shape:
         return False
-    return tensor.shape == target.shape[:2] + target.shape[3:]
+    channels, space = target.shape[:2], target.shape[3:]
+    return tensor.shape in (channels + space, channels + (1,) + space)
 
 
 def _nothing_fits(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> str:

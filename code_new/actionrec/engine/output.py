@@ -16,13 +16,14 @@ from actionrec.types import RunSettings
 
 logger = logging.getLogger(__name__)
 
-# What may change between the parts of one run: where it runs, how long, and what is looked at.
+# What may change between the parts of one run: where it runs, on which base, how long, and what is
+# looked at.
 MAY_CHANGE = tuple(
     (
         "OUTPUT_DIR TEST. TENSORBOARD. DATA_LOADER. LOG_PERIOD LOG_MODEL_INFO NUM_GPUS METRICS. "
         "ENGINE TRAIN.AUTO_RESUME TRAIN.ENABLE TRAIN.CHECKPOINT_ TRAIN.EVAL_PERIOD "
         "DATA.ENSEMBLE_METHOD DATA.TEST_CROP_SIZE DATA.PATH_ DATA.VIDEO_PREFIX DATA.SOURCE "
-        "SHARD_ID DIST_BACKEND"
+        "SHARD_ID DIST_BACKEND MODEL.SINGLE_PATHWAY_ARCH MODEL.MULTI_PATHWAY_ARCH"
     ).split()
 )
 

@@ -32,10 +32,10 @@ def run(cfg: CfgNode, problems: list[str], init_method: str) -> None:
     sys.path.insert(1, str(tools))
     try:
         import run_net_original
-    except ModuleNotFoundError as missing:
+    except ImportError as error:
         raise UserError(
-            f"SlowFast's own tools need {missing.name}, which is not installed; prepare_dir_AR.sh "
-            "--upstream git brings it"
+            f"SlowFast's own tools cannot be imported here ({error}); prepare_dir_AR.sh --upstream "
+            "git installs what they need"
         ) from None
     with tempfile.TemporaryDirectory(prefix="run_net_") as folder:
         if cfg.TRAIN.DATASET == "charades" or cfg.TEST.DATASET == "charades":
@@ -56,6 +56,7 @@ def _adapt(cfg: CfgNode) -> None:
     if cfg.DATA.DECODING_BACKEND == "torchvision":
         print("run_net: DATA.DECODING_BACKEND: torchvision decodes no more; pyav does")
         cfg.DATA.DECODING_BACKEND = "pyav"
+    cfg.DATA_LOADER.PIN_MEMORY = cfg.DATA_LOADER.PIN_MEMORY and cfg.NUM_GPUS > 0
 
 
 def _rewrite_annotation(cfg: CfgNode, folder: Path) -> None:
