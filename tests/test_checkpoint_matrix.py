@@ -138,6 +138,7 @@ def read_as_upstream(path: Path, cfg, source: str) -> dict[str, object]:
 def matrix(tree, git_base, tmp_path_factory):
     """(base, arch) -> what was written and read there."""
     import caffe2_files
+
     from actionrec.engine.convert_checkpoint import convert
 
     folder = tmp_path_factory.mktemp("matrix")

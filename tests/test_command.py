@@ -136,7 +136,7 @@ def test_real_ids_and_labels_train_and_test_140_classes(tree, run_net, shared_da
     ("arguments", "message"),
     [
         (["--cfg", "configs/AK/NOPE.yaml"], "no such file: configs/AK/NOPE.yaml"),
-        (["--cfg", "configs/AK/X3D_L.yaml"], "x3d is not available yet"),
+        (["MODEL.ARCH", "x3d"], "'SlowFast' does not go with MODEL.ARCH 'x3d', 'X3D' does"),
         (["MODEL.LOSS_FUNC", "ldam"], "unknown loss 'ldam'; known: LDAM"),
         (["MODEL.LOSS_FUNC", "bce"], "bce takes probabilities"),
         (["MODEL.LOSS_FUNC", "LDAM", "LOSS.PARAMS.gamma", "2"], "LDAM has no parameter 'gamma'"),

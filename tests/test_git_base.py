@@ -189,7 +189,7 @@ def test_upstreams_charades_loop_trains_with_our_losses(git_base, run_net, demo,
     found = stats(out)
     assert "map" in found[-1] and found[-1]["split"] == "test_final"
     losses = [s["loss"] for s in found if s.get("_type") == "train_iter"]
-    # The weights as good as stand still: what falls is the weight of the classes, reweighted from epoch 1 on.
+    # Nothing is learnt at this rate: the loss falls because classes are reweighted from epoch 1 on.
     assert len(losses) == 4 and max(losses[2:]) < min(losses[:2])
     assert list(out.glob("runs-charades/*"))
 
@@ -215,6 +215,10 @@ def test_our_engine_on_the_git_base_needs_no_torchvision(git_base, run_net, demo
         ("DATA.PATH_PREFIX nowhere", "DATA.PATH_PREFIX: no such folder: 'nowhere'"),
         ("DATA.PATH_TO_DATA_DIR nowhere", "nowhere/train.csv"),
         ("SOLVER.BASE_LT 1", "SOLVER.BASE_LT: unknown key"),
+        (
+            "TEST.CHECKPOINT_TYPE caffe2 TEST.CHECKPOINT_FILE_PATH a.pkl",
+            "a.pkl is a pickle, which could run code; convert it once",
+        ),
     ],
 )
 def test_a_mistake_before_upstreams_loop_is_one_line(

@@ -26,6 +26,7 @@ def run(cfg: CfgNode, problems: list[str], init_method: str) -> None:
     if cfg.ENGINE == "auto":
         print("run_net: SlowFast's own loop runs this; MODEL.LOSS_FUNC may name our losses")
     _adapt(cfg)
+    _check_checkpoints(cfg)
     _check_devices(cfg)
     _tell_loss(cfg)
     tools = base.folder().parent / "tools"
@@ -74,6 +75,18 @@ def _rewrite_annotation(cfg: CfgNode, folder: Path) -> None:
             for _, clip, frame, path, labels in read_rows(Path(cfg.DATA.PATH_TO_DATA_DIR) / name):
                 file.write(f'{clip} 0 {frame} {path} "{labels}"\n')
     cfg.DATA.PATH_TO_DATA_DIR = str(folder)
+
+
+def _check_checkpoints(cfg: CfgNode) -> None:
+    """Upstream unpickles Caffe2's files, which could run code; converted ones it reads as well."""
+    for phase in ("TRAIN", "TEST"):
+        path = cfg[phase].CHECKPOINT_FILE_PATH
+        if path and cfg[phase].ENABLE and cfg[phase].CHECKPOINT_TYPE == "caffe2":
+            raise UserError(
+                f"{phase}.CHECKPOINT_TYPE: caffe2: {path} is a pickle, which could run code; "
+                f"convert it once with tools/convert_checkpoint.py, then set {phase}."
+                f"CHECKPOINT_TYPE pytorch and {phase}.CHECKPOINT_FILE_PATH to the new file"
+            )
 
 
 def _check_devices(cfg: CfgNode) -> None:
