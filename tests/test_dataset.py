@@ -10,6 +10,7 @@ from clip_files import read_counter, settings, table, write_images, write_video
 
 from actionrec.data import batching
 from actionrec.data.annotations import read_clips
+from actionrec.data.bad_clips import BadClips
 from actionrec.data.batching import EpochBatches, train_loader, val_loader, view_batches
 from actionrec.data.dataset import TestDataset, TrainDataset, ValDataset
 from actionrec.data.decoding import open_source
@@ -217,10 +218,13 @@ def test_an_error_in_a_worker_comes_out_as_it_was_raised(tmp_path, clips, option
     path.write_bytes(b"")
     source = open_source(clips, options)
     val = val_loader(ValDataset(clips, source, options), loader_settings(num_workers))
-    test = batching.test_loader(TestDataset(clips, source, options), loader_settings(num_workers))
+    bad = BadClips("skip", 0.0, tmp_path / "bad_clips.csv")
+    tested = TestDataset(clips, source, options)
+    test = batching.test_loader(tested, loader_settings(num_workers), bad)
     said = f"clip c: {path} is empty; extract this frame again"
     assert str(error_of(val)) == said
-    assert [str(item) for item in test if isinstance(item, UserError)] == [said]  # goes on
+    assert [item is None for item in test].count(True) == 1  # goes on
+    assert list(bad.reasons.values()) == [said]
     path.unlink()
     path.symlink_to("/dev/zero")
     assert isinstance(error_of(val), SecurityError)

@@ -33,6 +33,8 @@ class DataSettings:
     num_views: int = 10
     num_crops: int = 3
     unlabelled_frames: bool = False  # Charades has some; in Animal Kingdom an error
+    bad_clips: str = "skip"  # skip | error: what a clip that cannot be read does
+    max_bad_fraction: float = 0.001  # of the clips of a split, before a run ends
 
 
 @dataclass(frozen=True)

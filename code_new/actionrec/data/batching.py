@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
+from actionrec.data.bad_clips import BadClip, BadClips
 from actionrec.data.dataset import TestDataset, TrainDataset, ValDataset
 from actionrec.errors import UserError
 from actionrec.randomness import epoch_order
 from actionrec.types import Batch, ClipViews, LoaderSettings
 
 Clips = TrainDataset | ValDataset | TestDataset
+WORKER_TIMEOUT_SEC = 600  # for one batch, before a worker counts as hung
 
 logger = logging.getLogger(__name__)
 
@@ -56,24 +58,27 @@ class ClipLoader(DataLoader):
     """A DataLoader out of whose workers a UserError comes as it was raised.
 
     PyTorch would put the worker's traceback into the message. So a worker returns the error instead
-    of a sample, and it is raised here, or given like an item with `give_errors`.
+    of a sample, and it goes to `bad_clips` here, or is raised where there is none. The batch then
+    holds the other clips; where none is left it is None.
     """
 
     def __init__(
         self,
         dataset: Clips,
         settings: LoaderSettings,
+        bad_clips: BadClips | None,
         *,
-        give_errors: bool = False,
+        may_end_run: bool = True,
         **options: Any,
     ) -> None:
-        self.give_errors = give_errors
+        self.clips, self.bad_clips, self.may_end_run = dataset.table, bad_clips, may_end_run
         num_workers = _num_workers(settings.num_workers)
         super().__init__(
             _ErrorsAsItems(dataset),
             num_workers=num_workers,
             pin_memory=settings.pin_memory,
             persistent_workers=num_workers > 0,
+            timeout=WORKER_TIMEOUT_SEC if num_workers else 0,
             worker_init_fn=_one_thread,
             # Without one of its own, a loader draws from torch's global generator at every pass.
             generator=torch.Generator(),
@@ -86,30 +91,50 @@ class ClipLoader(DataLoader):
             self.batch_sampler.set_epoch(epoch, start_step)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        for batch in super().__iter__():
-            if isinstance(batch, UserError) and not self.give_errors:
-                raise batch
-            yield batch
+        try:
+            for batch, bad in super().__iter__():
+                for clip in bad:
+                    if self.bad_clips is None:
+                        raise clip.error
+                    self.bad_clips.add(self.clips, clip, may_end_run=self.may_end_run)
+                yield batch
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader"):
+                raise
+            raise UserError(
+                f"{self.clips.source}: a process that reads clips died or hung "
+                f"({str(error).partition(chr(10))[0]}); out of memory? lower "
+                "DATA_LOADER.NUM_WORKERS; with 0 the clip at fault ends the run itself"
+            ) from error
 
 
-def train_loader(dataset: TrainDataset, settings: LoaderSettings) -> ClipLoader:
+def train_loader(
+    dataset: TrainDataset, settings: LoaderSettings, bad_clips: BadClips | None = None
+) -> ClipLoader:
     """Batches of tensors in the order of `loader.set_epoch(epoch, start_step)`."""
     order = EpochBatches(len(dataset), settings.train_batch, settings.seed)
-    return ClipLoader(dataset, settings, batch_sampler=order, collate_fn=_collate)
+    return ClipLoader(dataset, settings, bad_clips, batch_sampler=order, collate_fn=_collate)
 
 
-def val_loader(dataset: ValDataset, settings: LoaderSettings) -> ClipLoader:
+def val_loader(
+    dataset: ValDataset, settings: LoaderSettings, bad_clips: BadClips | None = None
+) -> ClipLoader:
     """Batches of tensors in the order of the annotation, the last one as large as it comes."""
-    return ClipLoader(dataset, settings, batch_size=settings.test_batch, collate_fn=_collate)
+    size = settings.test_batch
+    return ClipLoader(dataset, settings, bad_clips, batch_size=size, collate_fn=_collate)
 
 
-def test_loader(dataset: TestDataset, settings: LoaderSettings) -> ClipLoader:
+def test_loader(
+    dataset: TestDataset, settings: LoaderSettings, bad_clips: BadClips | None = None
+) -> ClipLoader:
     """One ClipViews a clip, in the order of the annotation; cut them with `view_batches`.
 
-    A clip that cannot be read comes as its UserError: hours of scores are not lost for one file.
+    Bad clips never end it, however many: hours of scores are not lost.
     """
     # Arrays travel through pipes: a bank may be larger than the shared memory that containers have.
-    return ClipLoader(dataset, settings, give_errors=True, batch_size=None, collate_fn=_as_is)
+    return ClipLoader(
+        dataset, settings, bad_clips, may_end_run=False, batch_size=None, collate_fn=_with_bad
+    )
 
 
 test_loader.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for a test
@@ -144,16 +169,17 @@ class _ErrorsAsItems(Dataset):
         try:
             return self.dataset[index]
         except UserError as error:
-            return error
+            return BadClip(index[1] if isinstance(index, tuple) else index, error)
 
 
-def _collate(samples: list[Batch | UserError]) -> Batch | UserError:
-    errors = [sample for sample in samples if isinstance(sample, UserError)]
-    return errors[0] if errors else default_collate(samples)
+def _collate(samples: list[Batch | BadClip]) -> tuple[Batch | None, list[BadClip]]:
+    good = [sample for sample in samples if not isinstance(sample, BadClip)]
+    bad = [sample for sample in samples if isinstance(sample, BadClip)]
+    return default_collate(good) if good else None, bad
 
 
-def _as_is(item: ClipViews | UserError) -> ClipViews | UserError:
-    return item
+def _with_bad(item: ClipViews | BadClip) -> tuple[ClipViews | None, list[BadClip]]:
+    return (None, [item]) if isinstance(item, BadClip) else (item, [])
 
 
 @cache  # so that it is said once, not for each loader

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from functools import lru_cache
@@ -19,6 +20,8 @@ from actionrec.progress import Progress
 from actionrec.types import DataSettings
 
 Kind = type[ImageFolders] | type[VideoFiles]
+
+logger = logging.getLogger(__name__)
 
 
 class FrameSource(Protocol):
@@ -84,15 +87,24 @@ def find_missing(table: ClipTable, source: FrameSource) -> list[str]:
     return found
 
 
-def require_files(table: ClipTable, source: FrameSource, shown: int = 3) -> None:
-    """Raise one UserError that counts the clips without all files and names the first `shown`."""
+def require_files(
+    table: ClipTable, source: FrameSource, max_fraction: float = 0.0, shown: int = 3
+) -> None:
+    """Say how many clips lack files, and name the first `shown`.
+
+    Raises that as a UserError where it is more than `max_fraction` of the clips.
+    """
     missing = find_missing(table, source)
-    if missing:
-        more = ", ..." if len(missing) > shown else ""
-        raise UserError(
-            f"{len(missing)} of {len(table.ids)} clips of {table.source} lack files: "
-            f"{', '.join(missing[:shown])}{more}; {source.key} is {source.root}"
-        )
+    if not missing:
+        return
+    more = ", ..." if len(missing) > shown else ""
+    message = (
+        f"{len(missing)} of {len(table.ids)} clips of {table.source} lack files: "
+        f"{', '.join(missing[:shown])}{more}; {source.key} is {source.root}"
+    )
+    if len(missing) > max_fraction * len(table.ids):
+        raise UserError(message)
+    logger.warning("%s", message)
 
 
 def _first_present(kinds: list[tuple[Kind, Path | None]], table: ClipTable) -> FrameSource:

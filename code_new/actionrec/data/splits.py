@@ -115,7 +115,7 @@ def load_splits(settings: RunSettings) -> Splits:
 def _open(table: ClipTable, data: DataSettings) -> FrameSource:
     """The pixels of a split, after a look at whether all files are there."""
     source = open_source(table, data)
-    require_files(table, source)
+    require_files(table, source, data.max_bad_fraction if data.bad_clips == "skip" else 0.0)
     logger.info("%s: %d clips, %s %s", table.source, len(table), source.key, source.root)
     return source
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable
 
@@ -11,52 +10,54 @@ import torch
 
 from actionrec.data.batching import view_batches
 from actionrec.engine.logging import log_json_stats, test_iter_stats
-from actionrec.errors import UserError
 from actionrec.metrics.ensemble import ViewEnsemble
 from actionrec.models.video_model import VideoModel
 from actionrec.progress import Progress
 from actionrec.types import Batch, ClipViews
 
-logger = logging.getLogger(__name__)
-
 
 @torch.inference_mode()
 def score_clips(
-    model: VideoModel, batches: Iterable[Batch], num_clips: int, num_classes: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """(scores, targets), each (K, C) float32, in the order of the annotation."""
+    model: VideoModel, batches: Iterable[Batch | None], num_clips: int, num_classes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores and targets, each (K, C) float32, in the order of the annotation, and (K,) bool.
+
+    The last is False for clips that are in no batch, because they could not be read.
+    """
     model.eval()
-    scores = np.full((num_clips, num_classes), np.nan, dtype=np.float32)
+    scores = np.zeros((num_clips, num_classes), dtype=np.float32)
     targets = np.zeros((num_clips, num_classes), dtype=np.float32)
+    read = np.zeros(num_clips, dtype=bool)
     for batch in batches:
+        if batch is None:
+            continue
         clips = np.asarray(batch.clips)
         scores[clips] = model(batch.frames).float().cpu().numpy()
         targets[clips] = np.asarray(batch.targets)
-    return scores, targets
+        read[clips] = True
+    return scores, targets, read
 
 
 @torch.inference_mode()
 def score_views(
     model: VideoModel,
-    clips: Iterable[ClipViews | UserError],
+    clips: Iterable[ClipViews | None],
     ensemble: ViewEnsemble,
     *,
     num_clips: int,
     batch_size: int,
     log_period: int,
-) -> int:
+) -> None:
     """Score all views of each clip into `ensemble`; `batch_size` views run at a time.
 
-    Returns the number of clips that could not be read; each is named in the log.
+    A clip that could not be read comes as None, and its views stay unscored.
     """
     model.eval()
-    unread, started = 0, time.monotonic()
+    started = time.monotonic()
     with Progress(num_clips, "test", "clip") as progress:
         for done, clip in enumerate(clips, start=1):
             progress.update(1)
-            if isinstance(clip, UserError):
-                logger.error("not tested: %s", clip)
-                unread += 1
+            if clip is None:
                 continue
             for frames, views in view_batches(clip, batch_size):
                 scores = model(frames).float().cpu().numpy()
@@ -67,4 +68,3 @@ def score_views(
                     iteration=done - 1, time_diff=took, eta_sec=took * (num_clips - done)
                 )
                 log_json_stats(stats)
-    return unread

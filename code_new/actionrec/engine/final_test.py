@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from actionrec.data.bad_clips import BadClips
 from actionrec.data.batching import test_loader
 from actionrec.data.dataset import TestDataset
 from actionrec.data.splits import Splits
@@ -54,18 +55,25 @@ def check_same_input(
         )
 
 
-def final_test(settings: RunSettings, splits: Splits, model: VideoModel, tested: Path) -> None:
+def final_test(
+    settings: RunSettings,
+    splits: Splits,
+    model: VideoModel,
+    tested: Path,
+    bad_clips: BadClips,
+) -> None:
     """Test `model`, whose weights are those of the checkpoint `tested`.
 
     Saving and the metric do not keep each other back. Raises UserError for what failed, and
-    Incomplete when clips could not be read; then all is over the other clips.
+    Incomplete when clips could not be read: these keep their place among the saved scores, as NaN,
+    and the metric is over the others.
     """
     data, clips = settings.data, splits.val
     num_views = data.num_views * data.num_crops
     ensemble = ViewEnsemble(len(clips), data.num_classes, num_views, settings.metrics.ensemble)
-    unread = score_views(
+    score_views(
         model,
-        test_loader(TestDataset(clips, splits.val_source, data), settings.loader),
+        test_loader(TestDataset(clips, splits.val_source, data), settings.loader, bad_clips),
         ensemble,
         num_clips=len(clips),
         batch_size=settings.loader.test_batch,
@@ -74,7 +82,7 @@ def final_test(settings: RunSettings, splits: Splits, model: VideoModel, tested:
     read = np.flatnonzero(ensemble.complete())
     if not len(read):
         raise UserError(f"none of the {len(clips)} test clips could be read, see above")
-    scores, targets = ensemble.result_of(read), clips.targets(data.num_classes)[read]
+    scores, targets = ensemble.result_of(read), clips.targets(data.num_classes)
     lines = [
         "this run's files",
         f"log          {settings.output_dir / 'stdout.log'}",
@@ -83,25 +91,26 @@ def final_test(settings: RunSettings, splits: Splits, model: VideoModel, tested:
     failures: list[str] = []
     if settings.test.results:
         path = settings.output_dir / settings.test.results
-        ids = tuple(clips.ids[clip] for clip in read)
-        names = splits.class_names
+        every = np.full(targets.shape, np.nan)
+        every[read] = scores
+        ids, names = tuple(clips.ids), splits.class_names
         try:
-            table = save_results(path, ids=ids, class_names=names, scores=scores, targets=targets)
+            table = save_results(path, ids=ids, class_names=names, scores=every, targets=targets)
             lines.append(f"predictions  {table}, {path.name}")
         except OSError as error:
             place = error.filename2 or error.filename or path
             failures.append(f"after the test: {place} could not be written: {error.strerror}")
     try:
-        logger.info("%s", _table(settings, splits, scores, targets))
+        logger.info("%s", _table(settings, splits, scores, targets[read]))
     except UserError as error:
         failures.append(f"after the test: {error}")
     logger.info("%s", "\n".join(lines))
     if failures:
         raise UserError("\n".join(failures))
-    if unread:
+    if len(read) < len(clips):
         raise Incomplete(
-            f"{unread} of {len(clips)} test clips could not be read and are named in the log; the "
-            f"table is over the other {len(read)}"
+            f"{len(clips) - len(read)} of {len(clips)} test clips could not be read, see "
+            f"{bad_clips.path}; the table is over the other {len(read)}"
         )
 
 

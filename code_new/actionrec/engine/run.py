@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from actionrec.data.bad_clips import BadClips
 from actionrec.data.splits import Splits, load_splits
 from actionrec.engine import checkpoint
 from actionrec.engine.criterion import build_criterion, check_loss
@@ -68,10 +69,15 @@ def _run(settings: RunSettings, build_model: Callable[[], nn.Module], device: to
     if settings.log_model_info:
         parameters = sum(p.numel() for p in model.backbone.parameters())
         logger.info("%s: %s parameters, on %s", settings.arch, f"{parameters:,}", device)
+    bad_clips = BadClips(
+        settings.data.bad_clips,
+        settings.data.max_bad_fraction,
+        settings.output_dir / "bad_clips.csv",
+    )
     tested = None
     if criterion is not None:
         started = time.monotonic()
-        tested = _train(settings, splits, model, criterion, start)
+        tested = _train(settings, splits, model, criterion, start, bad_clips)
         logger.info("training took %.0f s", time.monotonic() - started)
     if settings.test.enable and _is_yet_to_come(settings):
         to_test = _named_test_weights(settings)
@@ -81,7 +87,7 @@ def _run(settings: RunSettings, build_model: Callable[[], nn.Module], device: to
         tested = to_test.path
         logger.info("testing %s", tested)
     if settings.test.enable and tested is not None:
-        final_test(settings, splits, model, tested)
+        final_test(settings, splits, model, tested, bad_clips)
 
 
 def _device(settings: RunSettings) -> torch.device:
@@ -147,9 +153,10 @@ def _train(
     model: VideoModel,
     criterion: Loss,
     start: Weights | None,
+    bad_clips: BadClips,
 ) -> Path:
     """Resume or start, then train; returns the last checkpoint."""
-    training = Training.start(settings, splits, model, criterion)
+    training = Training.start(settings, splits, model, criterion, bad_clips)
     if start is None or not start.resumes:
         set_aside_checkpoints(settings.output_dir)
     if start is not None and start.resumes:

@@ -7,6 +7,7 @@ resume needs.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import time
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from actionrec.data.bad_clips import BadClips
 from actionrec.data.batching import ClipLoader, train_loader
 from actionrec.data.dataset import TrainDataset
 from actionrec.data.splits import Splits
@@ -57,12 +59,18 @@ class Training:
     criterion: Loss
     optimizer: torch.optim.Optimizer
     scalars: ScalarWriter
+    bad_clips: BadClips
     epoch: int = 0  # the next epoch to train
     best_map: float = -math.inf
 
     @classmethod
     def start(
-        cls, settings: RunSettings, splits: Splits, model: VideoModel, criterion: Loss
+        cls,
+        settings: RunSettings,
+        splits: Splits,
+        model: VideoModel,
+        criterion: Loss,
+        bad_clips: BadClips,
     ) -> Training:
         return cls(
             settings,
@@ -71,6 +79,7 @@ class Training:
             criterion.to(model.device),
             build_optimizer(model.backbone, settings.solver),
             ScalarWriter(settings.tensorboard_dir),
+            bad_clips,
         )
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -110,8 +119,8 @@ def train(run: Training) -> None:
     dataset = TrainDataset(
         run.splits.train_clips, run.splits.train_pixels, settings.data, settings.seed
     )
-    batches = train_loader(dataset, settings.loader)
-    validation = Validation(settings, run.splits)
+    batches = train_loader(dataset, settings.loader, run.bad_clips)
+    validation = Validation(settings, run.splits, run.bad_clips)
     steps_left = len(batches) * (settings.solver.max_epoch - run.epoch)
     progress = Progress(steps_left, "train", "step")
     if run.epoch and _is_due(run, settings.train.eval_period):
@@ -153,10 +162,11 @@ def _train_epoch(run: Training, batches: ClipLoader, progress: Progress) -> None
     for step, batch in enumerate(batches):
         waited = time.monotonic() - clock
         rate = learning_rate(solver, epoch + step / len(batches))
-        losses_seen.append(_train_step(run, batch, epoch * len(batches) + step, rate))
+        if batch is not None:
+            losses_seen.append(_train_step(run, batch, epoch * len(batches) + step, rate))
         progress.update()
         now = time.monotonic()
-        if (step + 1) % run.settings.log_period == 0:
+        if losses_seen and (step + 1) % run.settings.log_period == 0:
             steps_left = len(batches) * (solver.max_epoch - epoch) - step - 1
             stats = train_iter_stats(
                 epoch=epoch,
@@ -171,6 +181,8 @@ def _train_epoch(run: Training, batches: ClipLoader, progress: Progress) -> None
             )
             log_json_stats(stats)
         clock = now
+    if not losses_seen:
+        raise UserError(f"no clip of {run.splits.train_clips.source} could be read, see above")
     took, loss = time.monotonic() - started, float(np.mean(losses_seen))
     stats = train_epoch_stats(
         epoch=epoch,
@@ -210,8 +222,13 @@ def _precise_batch_norm(run: Training, batches: ClipLoader) -> None:
     num_batches = min(run.settings.train.precise_bn_batches, len(batches))
 
     def frames() -> Iterator[Tensor]:
+        last = None
         for batch in Progress(num_batches, "precise batch norm", "batch").over(batches):
-            yield batch.frames
+            if batch is not None:
+                last = batch.frames
+                yield last
+        if last is not None:  # as many batches were promised: bad clips may have left fewer
+            yield from itertools.repeat(last)
 
     update_batch_norm(run.model, frames(), num_batches)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 
+import numpy as np
+
+from actionrec.data.bad_clips import BadClips
 from actionrec.data.batching import val_loader
 from actionrec.data.dataset import ValDataset
 from actionrec.data.splits import Splits
@@ -16,25 +20,33 @@ from actionrec.models.video_model import VideoModel
 from actionrec.progress import Progress
 from actionrec.types import Batch, RunSettings
 
+logger = logging.getLogger(__name__)
+
 
 class Validation:
     """The validation split, opened once; scores it with one centre view a clip."""
 
-    def __init__(self, settings: RunSettings, splits: Splits) -> None:
+    def __init__(self, settings: RunSettings, splits: Splits, bad_clips: BadClips) -> None:
         self.settings, self.splits = settings, splits
         dataset = ValDataset(splits.val, splits.val_source, settings.data)
-        self.batches = val_loader(dataset, settings.loader)
+        self.batches = val_loader(dataset, settings.loader, bad_clips)
 
     def evaluate(self, model: VideoModel, epoch: int, scalars: ScalarWriter) -> MapSummary:
         """Score, log and return the mAP after `epoch`, counted from 0."""
         started = time.monotonic()
-        scores, targets = score_clips(
+        scores, targets, read = score_clips(
             model,
             self._logged(epoch),
             len(self.splits.val),
             self.settings.data.num_classes,
         )
-        summary = summarize(scores, targets, self.splits.segments)
+        if not read.all():
+            logger.warning(
+                "validation of %d of %d clips: the others could not be read, see above",
+                np.count_nonzero(read),
+                len(read),
+            )
+        summary = summarize(scores[read], targets[read], self.splits.segments)
         stats = val_epoch_stats(
             epoch=epoch,
             max_epoch=self.settings.solver.max_epoch,
@@ -49,7 +61,7 @@ class Validation:
             scalars.write(f"Val/mAP_{name}", getattr(summary, name), epoch)
         return summary
 
-    def _logged(self, epoch: int) -> Iterator[Batch]:
+    def _logged(self, epoch: int) -> Iterator[Batch | None]:
         """The batches, with a `val_iter` line every LOG_PERIOD of them."""
         started = time.monotonic()
         batches = Progress(len(self.batches), "validation", "batch").over(self.batches)

@@ -22,6 +22,7 @@ AT_LEAST: dict[str, float] = {
     "TEST.NUM_SPATIAL_CROPS": 1,
     "DATA.NUM_FRAMES": 1,
     "DATA.SAMPLING_RATE": 1,
+    "DATA.MAX_BAD_FRACTION": 0,
     "DATA.TRAIN_CROP_SIZE": 1,
     "DATA.TEST_CROP_SIZE": 1,
     "MODEL.NUM_CLASSES": 1,
@@ -43,6 +44,7 @@ AT_LEAST: dict[str, float] = {
 ONE_OF: dict[str, tuple[Any, ...]] = {
     "ENGINE": ("auto", "ours", "upstream"),
     "DATA.SOURCE": ("auto", "frames", "video"),
+    "DATA.BAD_CLIPS": ("skip", "error"),
     "DATA.ENSEMBLE_METHOD": ("sum", "max", "mean"),
     "DATA.DECODING_BACKEND": ("pyav",),
     "METRICS.SEGMENTS": ("train", "workbook", "all", "published"),

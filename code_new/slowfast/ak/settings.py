@@ -109,6 +109,8 @@ def _data(cfg: CfgNode) -> DataSettings:
         num_views=cfg.TEST.NUM_ENSEMBLE_VIEWS,
         num_crops=cfg.TEST.NUM_SPATIAL_CROPS,
         unlabelled_frames=_dataset(cfg) == "charades",
+        bad_clips=data.BAD_CLIPS,
+        max_bad_fraction=data.MAX_BAD_FRACTION,
     )
 
 

@@ -32,6 +32,16 @@ KEYS: dict[str, Key] = {
         "folder",
         "Holds <clip id>.mp4. Image folders are found below DATA.PATH_PREFIX.",
     ),
+    "DATA.BAD_CLIPS": Key(
+        "skip",
+        "skip, error",
+        "A clip that cannot be read is left out and listed in bad_clips.csv, or ends the run.",
+    ),
+    "DATA.MAX_BAD_FRACTION": Key(
+        0.001,
+        "0 to 1",
+        "Training and validation end when more than this part of a split's clips are bad.",
+    ),
     "LOSS.PARAMS": Key(
         {},
         "name: value",
