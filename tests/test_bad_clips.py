@@ -92,7 +92,6 @@ def test_the_other_clips_of_a_batch_are_what_they_would_be(broken, clips, num_wo
 def test_a_batch_of_bad_clips_alone_is_none_and_training_goes_on(broken, tmp_path):
     settings = settings_of(broken, tmp_path / "out", max_bad_fraction=0.2)
     loader = LoaderSettings(train_batch=1, test_batch=4, num_workers=0)
-    # Without batch norm's variance over one clip of one pixel: two frames and more pixels are there.
     run_settings = dataclasses.replace(
         settings, loader=loader, train=TrainSettings(True, precise_bn_batches=18), log_period=1
     )
