@@ -106,8 +106,12 @@ locked() {
 
 # SlowFast's own tools want the torchvision that belongs to the torch $1: 0.28 goes with 2.13.
 torchvision() {
-  local minor=${1#*.} wanted found
-  wanted=0.$((${minor%%.*} + 15))
+  local wanted found
+  if [[ ! $1 =~ ^[0-9]+\.([0-9]+) ]]; then # a dry run knows no more than the option --torch
+    say "would install the torchvision that belongs to $1"
+    return
+  fi
+  wanted=0.$((BASH_REMATCH[1] + 15))
   found=$("$PY" -c 'import importlib.metadata as m; print(m.version("torchvision"))' 2>/dev/null) ||
     found=none
   if [[ $found == "$wanted".* ]]; then return; fi

@@ -161,8 +161,8 @@ find_links() {
   for name in slowfast tools configs data/ak; do
     if [[ -d $TREE/$name && ! -L $TREE/$name ]]; then find "$TREE/$name" -type l -print0; fi
   done
-  find "$TREE" -maxdepth 1 -type l ! -name actionrec -print0
-  find "$TREE" -maxdepth 1 -type l -name actionrec -print0
+  find -H "$TREE" -maxdepth 1 -type l ! -name actionrec -print0
+  find -H "$TREE" -maxdepth 1 -type l -name actionrec -print0
 }
 
 # Takes out every link of ours and puts every original back; what is not ours stays.

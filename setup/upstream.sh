@@ -45,9 +45,12 @@ check_upstream() {
 commit_problem() {
   local commit newer=''
   if [[ $(base_kind) != git ]] || ((ANY_COMMIT)); then return; fi
-  if [[ ! -e $TREE/.git ]] || ! commit=$(commit_of "$TREE"); then
+  if [[ ! -e $TREE/.git ]]; then
     printf '%s' "'$TREE' is no git checkout, so nothing says which SlowFast it is;" \
       " --any-commit takes it, at your own risk"
+  elif ! commit=$(git -C "$TREE" rev-parse --verify HEAD 2>&1); then
+    printf '%s' "git does not say at which commit '$TREE' is: ${commit##*$'\n'};" \
+      " mend that, or add --any-commit at your own risk"
   elif [[ $commit != "$GIT_COMMIT" ]]; then
     if grep -rqs --include='*.py' 'vision\.fair' "$TREE/slowfast" "$TREE/tools"; then
       newer=', a newer SlowFast that imports a package internal to its authors'
@@ -62,6 +65,9 @@ commit_problem() {
 choose_base() {
   local problem
   BASE=$UPSTREAM
+  if [[ -e $TREE/.git ]] && [[ $UPSTREAM == wheel || -n $(git_problem) ]]; then
+    die "'$TREE' holds a clone that was cut short; use --upstream git, or another folder (--into)"
+  fi
   if [[ $BASE == wheel ]]; then return; fi
   problem=$(git_problem)
   if [[ -z $problem ]]; then
@@ -81,9 +87,13 @@ take_wheel() {
 
 # Prints why the repository cannot be had; nothing where it answers.
 git_problem() {
-  if ! command -v git >/dev/null; then printf 'git is not installed'; elif
-    ! quiet_git timeout "$GIT_PATIENCE" git ls-remote --exit-code "$GIT_URL" HEAD &>/dev/null
-  then printf '%s' "$GIT_URL does not answer within $GIT_PATIENCE s"; fi
+  local answer
+  if ! command -v git >/dev/null; then
+    printf 'git is not installed'
+  elif ! answer=$(quiet_git timeout "$GIT_PATIENCE" git ls-remote "$GIT_URL" HEAD 2>&1); then
+    printf '%s' "$GIT_URL does not answer (${answer:-not within $GIT_PATIENCE s})" |
+      tr '\n' ' '
+  fi
 }
 
 # Runs a command that may call git: it never asks for a password.
@@ -100,7 +110,10 @@ upstream() {
     upstream_wheel
   elif ! clone "$WORK/clone"; then
     tail -n 3 -- "$WORK/git.log" >&2
-    if [[ $UPSTREAM == git ]]; then die "git cannot bring $GIT_URL, see above; try again later"; fi
+    if [[ $UPSTREAM == git ]]; then
+      EXIT_CODE=75
+      die "git cannot bring $GIT_URL, see above; try again later"
+    fi
     take_wheel "git cannot bring $GIT_URL, see above"
     upstream_wheel
   else
@@ -114,7 +127,8 @@ clone() {
   say "upstream: $GIT_URL, commit ${GIT_COMMIT:0:7}, into $TREE"
   {
     quiet_git git clone --quiet --no-checkout --filter=blob:none --template= \
-      -c core.autocrlf=false -c core.hooksPath=/dev/null -- "$GIT_URL" "$1" &&
+      -c core.autocrlf=false -c core.attributesFile=/dev/null -c core.hooksPath=/dev/null \
+      -c http.lowSpeedLimit=1000 -c http.lowSpeedTime=30 -- "$GIT_URL" "$1" &&
       git -C "$1" sparse-checkout set --no-cone '/*' '!/demo' &&
       quiet_git git -C "$1" -c advice.detachedHead=false checkout --quiet --detach "$GIT_COMMIT"
   } 2>"$WORK/git.log"

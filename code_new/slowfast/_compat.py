@@ -110,7 +110,7 @@ def _ptv_models(module: ModuleType) -> None:
 
 def _ptv_classes(module: ModuleType, registry: Any, names: str) -> None:
     for name in names.split():
-        vars(module)[name] = _needs(name, "this needs pytorchvideo; pip install pytorchvideo")
+        vars(module)[name] = _needs(name, "needs it: python -m pip install pytorchvideo")
         registry.register(vars(module)[name])
 
 
@@ -118,7 +118,8 @@ def _ptv_classes(module: ModuleType, registry: Any, names: str) -> None:
 def _torchvision(module: ModuleType) -> Iterator[None]:
     """Built for CUDA beside a torch without, it cannot load its operators and stops at their names.
 
-    All that SlowFast uses of it works without them, once the names are there.
+    All that SlowFast uses of it works without them, once the names are there; but a model with
+    ROIAlign cannot be traced then.
     """
     import torch
 

@@ -38,9 +38,17 @@ def main(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    from actionrec.engine.convert_checkpoint import convert
-    from actionrec.errors import UserError
-    from slowfast.utils.c2_model_loading import get_name_convert_func
+    try:
+        from actionrec.engine.convert_checkpoint import convert
+        from actionrec.errors import UserError
+        from slowfast.utils.c2_model_loading import get_name_convert_func
+    except ModuleNotFoundError as missing:
+        print(
+            f"convert_checkpoint: error: this Python has no {missing.name}; use the one that "
+            "prepare_dir_AR.sh set up: source .venv/bin/activate",
+            file=sys.stderr,
+        )
+        return 2
 
     try:
         converted = convert(

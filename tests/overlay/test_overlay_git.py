@@ -87,13 +87,13 @@ def test_a_repository_that_answers_slowly_is_not_waited_for(hub, tmp_path):
     hub.pin("GIT_PATIENCE", "1")
     path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
     done = hub.run(tmp_path / "tree", "--dry-run", PATH=path)
-    assert "does not answer within 1 s" in done.stdout
+    assert "does not answer (not within 1 s)" in done.stdout
 
 
 def test_a_commit_that_the_repository_lacks(hub, tmp_path):
     hub.pin("GIT_COMMIT", "0" * 39 + "1")
     done = hub.run(tmp_path / "tree", "--upstream", "git")
-    assert done.returncode == 2 and "git cannot bring" in done.stderr
+    assert done.returncode == 75 and "git cannot bring" in done.stderr
     assert not (tmp_path / "tree/slowfast").exists()
 
 
@@ -111,6 +111,7 @@ def test_a_clone_that_was_cut_short_is_completed(hub, tmp_path, snapshot, git):
     hub.overlay.undo(tree)
     shutil.rmtree(tree / "slowfast")  # it comes last
     shutil.rmtree(tree / "tools")
+    one_line(hub.run(tree, "--upstream", "wheel"), "a clone that was cut short", "--upstream git")
     assert hub.run(tree, "--upstream", "git").returncode == 0
     assert snapshot(tree) == whole
 
@@ -129,8 +130,10 @@ def test_a_users_line_endings_and_hooks_do_not_reach_the_tree(hub, tmp_path, git
     hooks.mkdir()
     (hooks / "post-checkout").write_text(f"#!/bin/sh\ntouch '{tmp_path}/ran'\n")
     (hooks / "post-checkout").chmod(0o755)
+    (tmp_path / "attributes").write_text("* text eol=crlf\n")
     with hub.config.open("a") as file:
         file.write(f"[core]\n\tautocrlf = true\n\thooksPath = {hooks}\n")
+        file.write(f"\tattributesFile = {tmp_path / 'attributes'}\n")
     assert hub.run(tmp_path / "tree", "--upstream", "git").returncode == 0
     assert b"\r" not in (tmp_path / "tree/slowfast/models/build.py").read_bytes()
     assert not (tmp_path / "ran").exists()
@@ -177,3 +180,41 @@ def test_a_folder_without_its_git_is_taken_only_when_asked_for(hub, tmp_path):
     shutil.rmtree(copy / ".git")
     one_line(hub.overlay.run(*STEPS, "--slowfast", copy), "no git checkout", "--any-commit")
     assert hub.overlay.run(*STEPS, "--slowfast", copy, "--any-commit").returncode == 0
+
+
+def test_a_git_that_refuses_the_tree_is_quoted(hub, tmp_path):
+    tree = checkout(hub, tmp_path / "mine", hub.commit)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/git").write_text("#!/bin/sh\necho 'fatal: dubious ownership' >&2\nexit 128\n")
+    (tmp_path / "bin/git").chmod(0o755)
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    done = hub.overlay.run(*STEPS, "--slowfast", tree, PATH=path)
+    one_line(done, "fatal: dubious ownership", "--any-commit")
+    check = hub.overlay.run("--check", "--env", "current", "--slowfast", tree, PATH=path)
+    assert check.returncode == 2 and "fatal: dubious ownership" in check.stderr
+
+
+def test_a_repository_that_calls_the_script_is_left_alone(hub, tmp_path, make_tree, snapshot):
+    caller = make_tree(tmp_path / "caller", "git")
+    settings = (caller / ".git/config").read_text()
+    done = hub.run(tmp_path / "tree", "--upstream", "git", GIT_DIR=str(caller / ".git"))
+    assert done.returncode == 0, done.stderr
+    assert (caller / ".git/config").read_text() == settings
+    assert not (caller / ".git/info/sparse-checkout").exists()
+
+
+def test_undo_takes_all_links_out_of_a_tree_that_is_a_link(hub, tmp_path, git):
+    tree = checkout(hub, tmp_path / "mine", hub.commit)
+    (tmp_path / "link").symlink_to(tree)
+    assert hub.overlay.run(*STEPS, "--slowfast", tmp_path / "link").returncode == 0
+    assert hub.overlay.undo(tmp_path / "link").returncode == 0
+    assert git(tree, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("torch", ["torch", "torch>=2.11", "/home/x.y/torch.whl", "a[$(touch x)]"])
+def test_a_dry_run_takes_any_torch(torch, hub, tmp_path):
+    options = ("--dry-run", "--upstream", "git", "--into", tmp_path / "tree", "--torch", torch)
+    done = hub.overlay.run(*options, GIT_CONFIG_GLOBAL=str(hub.config))
+    assert done.returncode == 0, done.stderr
+    assert "the torchvision that belongs to" in done.stdout
+    assert not list(tmp_path.rglob("x"))

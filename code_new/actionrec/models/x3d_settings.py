@@ -16,7 +16,10 @@ BASE_BLOCKS = (1, 2, 5, 3)  # of res2 to res5, before the depth factor
 Limit = tuple[Callable[[Any], bool], str]
 COUNT: Limit = (lambda v: v >= 1, "1 or more")
 FACTOR: Limit = (lambda v: 0 < v < math.inf, "a finite number above 0")
-DILATIONS: Limit = (lambda v: len(v) == 4 and min(v) >= 1, "1 or more for each of 4 stages")
+DILATIONS: Limit = (
+    lambda v: len(v) == 4 and all(type(d) is int and d >= 1 for d in v),
+    "1 or more for each of 4 stages",
+)
 LIMITS: dict[str, tuple[str, Limit]] = {
     "num_classes": ("MODEL.NUM_CLASSES", COUNT),
     "num_frames": ("DATA.NUM_FRAMES", COUNT),

@@ -23,6 +23,16 @@ ARCHS = ("c2d", "i3d", "slow", "slowfast", "x3d")
 UPSTREAM_DATASETS = ("ava", "imagenet", "kinetics", "ptvcharades", "ptvkinetics", "ptvssv2", "ssv2")
 
 
+# Keys of the wheel alone; where its models read one, _build_from_wheel puts it back.
+WHEEL_ALONE = (
+    ("BN", "EPSILON"),
+    ("BN", "MOMENTUM"),
+    ("DATA", "CROP_SIZE"),
+    ("AVA", "TRAIN_PCA_EIGVAL"),
+    ("AVA", "TRAIN_PCA_EIGVEC"),
+)
+
+
 def folder() -> Path:
     """The package slowfast of the prepared tree."""
     import slowfast
@@ -58,6 +68,8 @@ def default_config() -> CfgNode:
     cfg = _C.clone()
     if kind() == "wheel":
         add_keys(cfg, WHEEL_KEYS)
+        for section, key in WHEEL_ALONE:
+            del cfg[section][key]
     add_custom_config(cfg)
     # The wheel's defaults differ in three: an int refuses a warm-up of 0.5 epochs, and 1 and 1.
     cfg.SOLVER.WARMUP_EPOCHS = float(cfg.SOLVER.WARMUP_EPOCHS)
@@ -128,13 +140,15 @@ def _build_from_wheel(cfg: CfgNode) -> nn.Module:
         from actionrec.models.x3d import X3D
 
         return X3D(x3d_settings(cfg))
+    from slowfast.config.defaults import _C
     from slowfast.models.model_builder import _MODEL_TYPES
 
-    # The wheel sizes its pooling by a key of its own, which users never set.
-    cfg.DATA.CROP_SIZE = cfg.DATA.TRAIN_CROP_SIZE
-    arch = "slowonly" if cfg.MODEL.ARCH == "slow" else cfg.MODEL.ARCH  # the wheel's name for it
-    cfg.MODEL.ARCH = arch
-    model = _MODEL_TYPES[arch](cfg)
+    cfg = cfg.clone()
+    cfg.BN.EPSILON, cfg.BN.MOMENTUM = _C.BN.EPSILON, _C.BN.MOMENTUM
+    cfg.DATA.CROP_SIZE = cfg.DATA.TRAIN_CROP_SIZE  # it sizes the pooling
+    if cfg.MODEL.ARCH == "slow":
+        cfg.MODEL.ARCH = "slowonly"  # the wheel's name for it
+    model = _MODEL_TYPES[cfg.MODEL.ARCH](cfg)
     if cfg.MODEL.HEAD_ACT == "sigmoid":
         model.head.act = nn.Sigmoid()  # the wheel's head knows softmax alone
     return model

@@ -22,7 +22,7 @@ OPEN_SECTION = "LOSS.PARAMS"  # any name is a key here; the loss checks them lat
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases (they can grow without bound) and without silently doubled keys."""
+    """Safe YAML without aliases (they can grow without bound), and without keys of two values."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -31,14 +31,14 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen = set()
-        for key_node, _ in node.value:
+        seen: dict[str, yaml.Node] = {}
+        for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
                 raise UserError(f"line {line}: a key must be a word")
-            if key_node.value in seen:
+            other = seen.setdefault(key_node.value, value_node)
+            if other is not value_node and other.value != value_node.value:
                 raise UserError(f"line {line}: the key {key_node.value!r} stands there twice")
-            seen.add(key_node.value)
         return super().construct_mapping(node, deep=deep)
 
 

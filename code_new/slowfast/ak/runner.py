@@ -25,21 +25,19 @@ def choose_engine(cfg: CfgNode, base_kind: str) -> str:
     names = {phase: cfg[phase].DATASET for phase in enabled}
     ours = {phase: name.lower() in DATASETS for phase, name in names.items()}
     shown = " and ".join(f"{phase}.DATASET {name!r}" for phase, name in names.items())
-    unknown = [n for n in names.values() if n.lower() not in (*DATASETS, *base.upstream_datasets())]
+    readable = sorted({*DATASETS, *base.upstream_datasets()})
+    unknown = [name for name in names.values() if name.lower() not in readable]
     if unknown:
-        known = ", ".join(nearest(unknown[0], [*DATASETS, *base.upstream_datasets()]))
+        known = ", ".join(nearest(unknown[0], readable))
         raise UserError(f"{shown}: unknown data set; known: {known}; docs/extending.md adds one")
-    if not enabled and base_kind == "git" and any(_is_on(cfg, name) for name in PICTURES):
-        engine = "upstream"
-        shown = "DEMO or TENSORBOARD pictures alone"
-    elif cfg.ENGINE != "auto":
-        engine = cfg.ENGINE
-    elif all(ours.values()):
-        engine = "ours"
-    elif any(ours.values()):
+    if not enabled:
+        if base_kind == "git" and any(_is_on(cfg, name) for name in PICTURES):
+            return "upstream"
+        raise UserError("TRAIN.ENABLE and TEST.ENABLE are both False: there is nothing to do")
+    if any(ours.values()) and not all(ours.values()):
         raise UserError(f"{shown} need two different engines; run them one after the other")
-    else:
-        engine = "upstream"
+    fitting = "ours" if all(ours.values()) else "upstream"
+    engine = fitting if cfg.ENGINE == "auto" else cfg.ENGINE
     if engine == "ours" and not all(ours.values()):
         raise UserError(f"{shown}: ENGINE ours reads {', '.join(DATASETS)}")
     if engine == "upstream" and base_kind != "git":
