@@ -1,5 +1,6 @@
 """Small clips whose pixels spell their frame number, as images and as mp4, to be read."""
 
+import io
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -65,6 +66,13 @@ def write_images(root, clips, **sizes):
             number = int(Path(path).stem[-6:]) - 1
             bgr = np.ascontiguousarray(counter_frame(number, **sizes)[..., ::-1])
             cv2.imwrite(str(root / path), bgr)
+
+
+def encoded(picture, image_format="JPEG", **options):
+    """A Pillow picture as the bytes of a file."""
+    with io.BytesIO() as file:
+        picture.save(file, image_format, **options)
+        return file.getvalue()
 
 
 def write_video(

@@ -209,7 +209,7 @@ def test_any_bytes_give_one_line_or_a_table_that_holds_together(tmp_path, conten
         return
     assert len(table) == len(set(table.ids)) == len(table.lines) > 0
     assert table.num_frames.min() > 0
-    assert len(table.path_numbers) == table.num_frames.sum() == len(table.path_digits)
+    assert len(table.stretch_numbers) == len(table.stretch_digits) == len(table.stretch_starts)
     assert (np.diff(table.run_starts) > 0).all()
     assert table.targets(140).sum(axis=1).min() > 0
     for clip, num_frames in enumerate(table.num_frames):

@@ -14,8 +14,8 @@ from actionrec.data.bad_clips import BadClips
 from actionrec.data.batching import EpochBatches, train_loader, val_loader, view_batches
 from actionrec.data.dataset import TestDataset, TrainDataset, ValDataset
 from actionrec.data.decoding import open_source
-from actionrec.data.sampling import centre_frames, test_frames
-from actionrec.data.views import scale_short_side
+from actionrec.data.sampling import Linspace, Stride
+from actionrec.data.views import Cutter, centre_window, whole_window
 from actionrec.errors import SecurityError, UserError
 from actionrec.randomness import epoch_order
 from actionrec.types import Batch, LoaderSettings
@@ -87,14 +87,16 @@ def test_the_same_epoch_and_clip_give_the_same_sample(train_set, clips, options)
 def test_validation_is_the_centre_with_the_labels_of_the_whole_clip(clips, options):
     source = open_source(clips, options)
     frames, targets, clip = ValDataset(clips, source, options)[3]
-    wanted = centre_frames(NUM_CLIP_FRAMES, 4, 3)
+    wanted = Stride(4, 3).spread(NUM_CLIP_FRAMES, 0, 1)
     # Frames are 48 high and 64 wide, and the short side of validation is 48.
     np.testing.assert_array_equal(frames, source.read(3, wanted)[:, 8:40, 16:48])
     assert (clip, targets.sum()) == (3, NUM_CLIP_FRAMES)
 
 
+@pytest.mark.parametrize("resample", ["fast", "exact"])
 @pytest.mark.parametrize("kind", ["image", "video"])
-def test_views_equal_the_ones_cut_one_by_one(tmp_path, options, kind):
+def test_views_equal_the_ones_cut_one_by_one(tmp_path, options, kind, resample):
+    options = dataclasses.replace(options, resample=resample)
     clips = table(NUM_CLIP_FRAMES, ids=["a"])
     if kind == "image":
         write_images(tmp_path / "image", clips)
@@ -102,23 +104,70 @@ def test_views_equal_the_ones_cut_one_by_one(tmp_path, options, kind):
         write_video(tmp_path / "video" / "a.mp4", times=[20 * k for k in range(NUM_CLIP_FRAMES)])
     source = open_source(clips, options)
     views = TestDataset(clips, source, options)[0]
-    assert len(views.bank) == len(np.unique([test_frames(40, 4, 3, v, 3) for v in range(3)]))
-    batches = list(view_batches(views, batch=4))
+    assert len(views.bank) == len(np.unique([Stride(4, 3).spread(40, v, 3) for v in range(3)]))
+    batches = list(view_batches(views, 4, "cpu"))
     assert [len(frames) for frames, _ in batches] == [4, 4, 1]
     assert torch.cat([numbers for _, numbers in batches]).tolist() == list(range(9))
     cut = torch.cat([frames for frames, _ in batches]).numpy()
     for number in range(9):
-        frames = source.read(0, test_frames(40, 4, 3, number // 3, 3))
+        scaled = Cutter(lambda h, w: whole_window(h, w, 24), resample)
+        frames = source.read(0, Stride(4, 3).spread(40, number // 3, 3), each=scaled)
         left = [0, 4, 8][number % 3]  # 24 of the 32 pixels that 64 become
-        expected = scale_short_side(frames, 24)[:, :, left : left + 24]
+        expected = frames[:, :, left : left + 24]
         np.testing.assert_array_equal(cut[number], expected)
 
 
-def test_a_bank_that_is_a_tensor_is_cut_where_it_is(clips, options):
+def test_views_are_cut_on_the_device(clips, options):
     views = TestDataset(clips, open_source(clips, options), options)[0]
-    on_device = dataclasses.replace(views, bank=torch.as_tensor(views.bank).to("meta"))
-    frames, numbers = next(view_batches(on_device, 9))
+    frames, numbers = next(view_batches(views, 9, "meta"))
     assert (frames.device.type, numbers.device.type) == ("meta", "cpu")
+
+
+def test_a_bank_holds_what_the_views_show_and_no_more(tmp_path, options):
+    """Thirty seconds: ten views of 32 frames that share none, of 900."""
+    clips = table(900, ids=["a"])
+    path = write_video(tmp_path / "video" / "a.mp4", times=[20 * k for k in range(900)])
+    assert path.is_file()
+    long = dataclasses.replace(options, num_frames=32, sampling_rate=2, num_views=10)
+    source = open_source(clips, long)
+    for num_crops, resample, width, num_bytes in [(3, "fast", 32, 1), (1, "exact", 24, 4)]:
+        changed = dataclasses.replace(long, num_crops=num_crops, resample=resample)
+        bank = TestDataset(clips, source, changed)[0].bank
+        assert bank.shape == (320, 24, width, 3)
+        assert bank.nbytes == bank.size * num_bytes
+
+
+def test_the_one_crop_of_a_bank_is_the_centre(clips, options):
+    one = dataclasses.replace(options, num_crops=1)
+    views = TestDataset(clips, open_source(clips, one), one)[0]
+    centre = Cutter(lambda h, w: centre_window(h, w, 24, 24), "fast")
+    expected = open_source(clips, one).read(0, Stride(4, 3).spread(40, 1, 3), each=centre)
+    frames, _ = next(view_batches(views, 3, "cpu"))
+    np.testing.assert_array_equal(frames[1].numpy(), expected)
+
+
+def test_resampling_changes_no_draw(train_set, clips, options):
+    exact = dataclasses.replace(options, resample="exact", random_flip=True)
+    fast = dataclasses.replace(exact, resample="fast")
+    source = open_source(clips, options)
+    for epoch in range(5):
+        one, two = (TrainDataset(clips, source, o, seed=3)[epoch, 0] for o in (exact, fast))
+        assert (one.frames.dtype, two.frames.dtype) == (np.float32, np.uint8)
+        assert np.abs(one.frames - two.frames).max() <= 0.51
+        np.testing.assert_array_equal(one.targets, two.targets)
+
+
+def test_linspace_holds_for_training_validation_and_test(clips, options):
+    spaced = dataclasses.replace(options, frame_sampling="linspace")
+    source, places = open_source(clips, spaced), Linspace(4, 3)
+    labels = np.flatnonzero(TrainDataset(clips, source, spaced, seed=0)[0, 0].targets)
+    assert len(labels) == 12  # 4 x 3 frames, where a stride of 3 spans 10
+    centre = ValDataset(clips, source, spaced)[0].frames
+    whole = source.read(0, places.spread(NUM_CLIP_FRAMES, 0, 1))
+    np.testing.assert_array_equal(centre, whole[:, 8:40, 16:48])
+    views = TestDataset(clips, source, spaced)[0]
+    wanted = np.stack([places.spread(NUM_CLIP_FRAMES, view, 3) for view in range(3)])
+    np.testing.assert_array_equal(np.unique(wanted)[views.view_frames], wanted)
 
 
 def test_an_epoch_is_its_order_in_full_batches_and_can_start_later():

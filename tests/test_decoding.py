@@ -5,6 +5,7 @@ import os
 import pytest
 from clip_files import settings, table, write_images, write_video
 
+from actionrec.bench.decoding import measure
 from actionrec.data import decoding
 from actionrec.data.decoding import find_missing, open_source, require_files
 from actionrec.errors import UserError
@@ -121,3 +122,15 @@ def test_missing_videos_are_listed(tmp_path):
     clips = table(60, ids=["a", "b"])
     write_video(tmp_path / "video" / "a.mp4")
     assert find_missing(clips, open_source(clips, settings(tmp_path))) == ["b (b.mp4)"]
+
+
+def test_the_benchmark_gives_its_rows_without_a_tree_of_slowfast_too():
+    rows = measure(rounds=1)
+    assert [row.name for row in rows] == [
+        "32 frames from JPEGs, ms",
+        "8 frames from JPEGs, ms",
+        "32 frames of mp4, ms",
+    ]
+    for row in rows:
+        assert row.upstream is None and row.ratio is None
+        assert row.ours > 0 and row.ceiling_share > 0

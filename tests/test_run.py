@@ -18,6 +18,7 @@ from actionrec.data.class_table import write_class_table
 from actionrec.data.splits import load_splits
 from actionrec.engine import checkpoint, train
 from actionrec.engine.criterion import build_criterion, own_params
+from actionrec.engine.final_test import check_same_input
 from actionrec.engine.run import run
 from actionrec.errors import Incomplete, UserError
 from actionrec.metrics import get_map
@@ -291,6 +292,25 @@ def test_another_geometry_or_other_class_names_are_told(clips, tmp_path, finishe
     log = (tmp_path / "stdout.log").read_text()
     assert "was trained with bgr False and is tested with True" in log
     assert "names 3 classes otherwise, the first is 0: 'class 0' there, 'A' here" in log
+
+
+def test_a_checkpoint_says_how_its_frames_were_sampled_and_old_ones_need_not(
+    clips, tmp_path, caplog
+):
+    settings = make_settings(clips, tmp_path)
+    stored = checkpoint.input_geometry(settings)
+    assert (stored["frame_sampling"], stored["resample"]) == ("stride", "fast")
+    data = dataclasses.replace(settings.data, frame_sampling="linspace", resample="exact")
+    tested = dataclasses.replace(settings, data=data)
+    old = {k: v for k, v in stored.items() if k not in ("frame_sampling", "resample")}
+    for state in ({"input": old}, {}):
+        check_same_input(state, tested, (), tmp_path / "old.pyth")
+    assert caplog.messages == []
+    check_same_input({"input": stored}, tested, (), tmp_path / "new.pyth")
+    assert [text.partition(" was ")[2] for text in caplog.messages] == [
+        "trained with frame_sampling stride and is tested with linspace",
+        "trained with resample fast and is tested with exact",
+    ]
 
 
 def test_starting_anew_sets_old_checkpoints_aside(clips, tmp_path):

@@ -1,4 +1,4 @@
-"""From uint8 frames to the pathways of a model, against the arithmetic written out."""
+"""From frames to the pathways of a model, against the arithmetic written out."""
 
 import numpy as np
 import pytest
@@ -28,6 +28,15 @@ def test_one_pathway_equals_the_written_arithmetic(frames, bgr):
     assert len(pathways) == 1
     assert pathways[0].is_contiguous()
     torch.testing.assert_close(pathways[0], written_out(frames, bgr))
+
+
+@pytest.mark.parametrize("alpha", [None, 4])
+def test_float32_grey_levels_are_taken_as_uint8_is(frames, alpha):
+    module = VideoInput(InputSettings(mean=MEAN, std=STD, bgr=True, alpha=alpha))
+    for one, two in zip(module(frames), module(frames.float()), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=0)
+    between = module(frames.float() + 0.25)[-1]
+    torch.testing.assert_close(between, written_out(frames.double() + 0.25, bgr=True))
 
 
 @pytest.mark.parametrize(

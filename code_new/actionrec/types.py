@@ -1,8 +1,9 @@
 """The values that pass between the stages, and the settings of each stage.
 
 Shapes: N clips in a batch, K clips in a split, C classes, T frames of a view, V temporal views, S
-spatial crops, H x W pixels. Frames are RGB uint8, channels last. Sizes are in pixels, spans in
-frames. Settings are made once, at the border, from the YAML configuration; nothing below sees it.
+spatial crops, H x W pixels. Frames are RGB, channels last, grey levels of 0..255. Sizes are in
+pixels, spans in frames. Settings are made once, at the border, from the YAML configuration; nothing
+below sees it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ class DataSettings:
     num_classes: int
     num_frames: int
     sampling_rate: int  # frames from one sampled frame to the next
+    frame_sampling: str = "stride"  # stride | linspace
+    resample: str = "fast"  # fast | exact: whole grey levels, or SlowFast's float32
     frame_root: Path | None = None  # the CSV's paths are relative to it
     video_root: Path | None = None  # holds <clip id>.mp4
     source: str = "auto"  # frames | video | auto: frames where they are, else video
@@ -34,6 +37,7 @@ class DataSettings:
     num_crops: int = 3
     unlabelled_frames: bool = False  # Charades has some; in Animal Kingdom an error
     bad_clips: str = "skip"  # skip | error: what a clip that cannot be read does
+    dev_split: str = "auto"  # auto: dev.txt beside train.csv, if there is one | none | a path
     max_bad_fraction: float = 0.001  # of the clips of a split, before a run ends
 
 
@@ -139,7 +143,10 @@ class RunSettings:
 
 
 class Batch(NamedTuple):
-    """frames (N, T, H, W, 3) uint8, targets (N, C) float32, clips (N,) int64: clip numbers."""
+    """frames (N, T, H, W, 3), targets (N, C) float32, clips (N,) int64: clip numbers.
+
+    Frames are uint8, or float32 grey levels in 0..255 where DATA.RESAMPLE is `exact`.
+    """
 
     frames: Any
     targets: Any
@@ -150,10 +157,10 @@ class Batch(NamedTuple):
 class ClipViews:
     """One clip, decoded once, with all its views as indices into it.
 
-    bank (F, H, W, 3) uint8: the distinct frames, short side already scaled; view_frames (V, T)
-    int64: rows of `bank` of each temporal view; crop_offsets (S, 2) int64: top and left of each
-    crop; crop_px: side of a crop. View number v * S + s is temporal view v with crop s, as upstream
-    counts them.
+    bank (F, H, W, 3), of the type of Batch's frames: the distinct frames, short side already
+    scaled; view_frames (V, T) int64: rows of `bank` of each temporal view; crop_offsets (S, 2)
+    int64: top and left of each crop; crop_px: side of a crop. View number v * S + s is temporal
+    view v with crop s, as upstream counts them.
     """
 
     bank: np.ndarray

@@ -12,6 +12,8 @@ TREE = Path(__file__).absolute().parents[1]
 OVERLAY = Path(__file__).resolve().parent
 sys.path[:] = [str(TREE), *(p for p in sys.path if Path(p).resolve() != OVERLAY)]
 
+from actionrec import front_door  # noqa: E402 needs the path
+
 
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -29,6 +31,19 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def convert_and_print(args: argparse.Namespace) -> int:
+    from actionrec.engine.convert_checkpoint import convert
+    from slowfast.utils.c2_model_loading import get_name_convert_func
+
+    converted = convert(args.source, args.out, get_name_convert_func(), overwrite=args.overwrite)
+    print("\n".join(converted.lines(args.source, args.out)))
+    print(
+        "next: python tools/run_net.py --cfg FILE.yaml TRAIN.CHECKPOINT_FILE_PATH "
+        f"{shlex.quote(str(args.out))}"
+    )
+    return 3 if converted.unknown else 0
+
+
 def main(argv: list[str]) -> int:
     args = parse(argv)
     if not (TREE / "slowfast" / "utils" / "c2_model_loading.py").is_file():
@@ -38,31 +53,7 @@ def main(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    try:
-        from actionrec.engine.convert_checkpoint import convert
-        from actionrec.errors import UserError
-        from slowfast.utils.c2_model_loading import get_name_convert_func
-    except ModuleNotFoundError as missing:
-        print(
-            f"convert_checkpoint: error: this Python has no {missing.name}; use the one that "
-            "prepare_dir_AR.sh set up: source .venv/bin/activate",
-            file=sys.stderr,
-        )
-        return 2
-
-    try:
-        converted = convert(
-            args.source, args.out, get_name_convert_func(), overwrite=args.overwrite
-        )
-    except UserError as error:
-        print(f"convert_checkpoint: error: {error}", file=sys.stderr)
-        return error.exit_code
-    print("\n".join(converted.lines(args.source, args.out)))
-    print(
-        "next: python tools/run_net.py --cfg FILE.yaml TRAIN.CHECKPOINT_FILE_PATH "
-        f"{shlex.quote(str(args.out))}"
-    )
-    return 3 if converted.unknown else 0
+    return front_door.answer("convert_checkpoint", lambda: convert_and_print(args))
 
 
 if __name__ == "__main__":

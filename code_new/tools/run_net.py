@@ -11,6 +11,8 @@ TREE = Path(__file__).absolute().parents[1]
 OVERLAY = Path(__file__).resolve().parent
 sys.path[:] = [str(TREE), *(p for p in sys.path if Path(p).resolve() != OVERLAY)]
 
+from actionrec import front_door  # noqa: E402 needs the path
+
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """The options, and the KEY VALUE overrides, with or without `--opts` before them."""
@@ -48,31 +50,19 @@ def main(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    try:
-        from actionrec.errors import UserError
-        from slowfast.ak import runner
-    except ModuleNotFoundError as missing:
-        print(
-            f"run_net: error: this Python has no {missing.name}; use the one that "
-            "prepare_dir_AR.sh set up: source .venv/bin/activate",
-            file=sys.stderr,
-        )
-        return 2
 
-    try:
+    def work() -> int:
+        from slowfast.ak import runner
+
         runner.main(Path(args.cfg), overrides, args.init_method)
-    except UserError as error:
-        for line in str(error).splitlines():
-            print(f"run_net: error: {line}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print(
-            "run_net: interrupted; with TRAIN.AUTO_RESUME True (the default) the same command goes "
-            "on from the last checkpoint",
-            file=sys.stderr,
-        )
-        return 130
-    return 0
+        return 0
+
+    return front_door.answer(
+        "run_net",
+        work,
+        "the same command goes on from the last checkpoint, or begins again where none was saved "
+        "(TRAIN.AUTO_RESUME True, the default)",
+    )
 
 
 if __name__ == "__main__":

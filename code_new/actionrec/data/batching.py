@@ -1,4 +1,4 @@
-"""From datasets to batches. Frames travel as uint8; floats are made on the device."""
+"""From datasets to batches. Frames travel as DATA.RESAMPLE leaves them, uint8 or float32."""
 
 from __future__ import annotations
 
@@ -132,30 +132,39 @@ def test_loader(
     Bad clips never end it, however many: hours of scores are not lost.
     """
     # Arrays travel through pipes: a bank may be larger than the shared memory that containers have.
+    # One bank a worker is made ahead: those of long clips are large.
     return ClipLoader(
-        dataset, settings, bad_clips, may_end_run=False, batch_size=None, collate_fn=_with_bad
+        dataset,
+        settings,
+        bad_clips,
+        may_end_run=False,
+        batch_size=None,
+        collate_fn=_with_bad,
+        prefetch_factor=1 if settings.num_workers else None,
     )
 
 
 test_loader.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for a test
 
 
-def view_batches(clip: ClipViews, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cut the views of a clip from its bank, at most `batch` at a time.
+def view_batches(
+    clip: ClipViews, batch: int, device: torch.device | str
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Move the bank of a clip to `device` once and cut its views there, at most `batch` at a time.
 
-    Yields frames (B, T, crop, crop, 3) uint8 on the device of the bank, which may be a tensor, and
-    the numbers of the views (B,) int64 on the CPU, rising from 0.
+    Yields frames (B, T, crop, crop, 3) of the bank's type on `device`, and the numbers of the views
+    (B,) int64 on the CPU, rising from 0.
     """
-    bank = torch.as_tensor(clip.bank)
-    rows = torch.as_tensor(clip.view_frames, device=bank.device)
-    num_crops = len(clip.crop_offsets)
+    bank = torch.as_tensor(clip.bank).to(device)
+    rows = torch.as_tensor(clip.view_frames, device=device)
+    num_crops, px = len(clip.crop_offsets), clip.crop_px
     for numbers in torch.arange(len(rows) * num_crops).split(batch):
-        views = []
-        for number in numbers.tolist():
-            top, left = (int(offset) for offset in clip.crop_offsets[number % num_crops])
-            window = bank[:, top : top + clip.crop_px, left : left + clip.crop_px]
-            views.append(window[rows[number // num_crops]])
-        yield torch.stack(views), numbers
+        frames = bank.new_empty((len(numbers), rows.shape[1], px, px, 3))
+        for view, number in zip(frames, numbers.tolist(), strict=True):
+            top, left = clip.crop_offsets[number % num_crops].tolist()
+            window = bank[:, top : top + px, left : left + px]
+            torch.index_select(window, 0, rows[number // num_crops], out=view)
+        yield frames, numbers
 
 
 class _ErrorsAsItems(Dataset):

@@ -1,44 +1,48 @@
 """The clips of one split: ids, frame paths and labels, in a few arrays instead of a string a frame.
 
-K clips, R rows (frames), U runs. A run is a stretch of rows of one clip with equal labels whose
-paths differ in one number alone, so Animal Kingdom needs one run a clip; a clip whose paths follow
-no pattern has one run a row.
+K clips, R rows (frames), U runs, S stretches. A run is a part of the rows of one clip with equal
+labels whose paths differ in one number alone; a stretch is a part of a run in which that number
+rises by one from row to row. Animal Kingdom needs one run and one stretch a clip; a clip whose
+paths follow no pattern has one of each a row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from actionrec.data.input_checks import AnnotationError
+from actionrec.data.ragged import Arrays, Texts, ranges, summed
 
 
 @dataclass(frozen=True, eq=False)
 class ClipTable:
     """Clips in the order of their first row; frames of a clip in the order of the file.
 
-    `lines` (K,) int64: the line of each clip's first row; `notes`: one line for each thing that was
-    accepted but that the user should know. The other fields are how rows are stored:
-    row_offsets (K+1,) int64; path_numbers (R,) int; path_digits (R,) uint8, the number of digits,
-    0 where the path has no number; run_starts (U,) int64 rows; run_labels (U,) int32, indices into
-    label_sets, each (L,) int64 and sorted.
+    `ids` (K,); `lines` (K,) int64: the line of each clip's first row; `notes`: one line for each
+    thing that was accepted but that the user should know. The other fields are how rows are stored:
+    row_offsets (K+1,) int64; stretch_starts (S,) int64 rows; stretch_numbers (S,) int64, the number
+    in the path of the first row; stretch_digits (S,) uint8, how many digits it has, 0 where the
+    path has no number; run_starts (U,) int64 rows; run_prefixes and run_suffixes (U,); run_labels
+    (U,) int32, indices into label_sets, each (L,) int64 and sorted.
     """
 
     source: Path
-    ids: tuple[str, ...]
+    ids: Texts
     lines: np.ndarray
     notes: tuple[str, ...]
     row_offsets: np.ndarray
-    path_numbers: np.ndarray
-    path_digits: np.ndarray
+    stretch_starts: np.ndarray
+    stretch_numbers: np.ndarray
+    stretch_digits: np.ndarray
     run_starts: np.ndarray
-    run_prefixes: tuple[str, ...]
-    run_suffixes: tuple[str, ...]
+    run_prefixes: Texts
+    run_suffixes: Texts
     run_labels: np.ndarray
-    label_sets: tuple[np.ndarray, ...]
+    label_sets: Arrays
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -58,11 +62,14 @@ class ClipTable:
         if wanted.size and (wanted.min() < 0 or wanted.max() >= num_frames):
             raise IndexError(f"clip {self.ids[clip]} has frames 0..{num_frames - 1}: {wanted}")
         rows = self.row_offsets[clip] + wanted
-        runs = np.searchsorted(self.run_starts, rows, side="right") - 1
-        numbers, digits = self.path_numbers[rows].tolist(), self.path_digits[rows].tolist()
+        runs = (np.searchsorted(self.run_starts, rows, side="right") - 1).tolist()
+        around = {run: (self.run_prefixes[run], self.run_suffixes[run]) for run in set(runs)}
+        stretches = np.searchsorted(self.stretch_starts, rows, side="right") - 1
+        numbers = self.stretch_numbers[stretches] + rows - self.stretch_starts[stretches]
+        digits = self.stretch_digits[stretches].tolist()
         return [
-            self.run_prefixes[run] + (str(n).zfill(d) if d else "") + self.run_suffixes[run]
-            for run, n, d in zip(runs.tolist(), numbers, digits, strict=True)
+            around[run][0] + (str(n).zfill(d) if d else "") + around[run][1]
+            for run, n, d in zip(runs, numbers.tolist(), digits, strict=True)
         ]
 
     def labels(self, clip: int, first: int = 0, last: int | None = None) -> np.ndarray:
@@ -76,20 +83,53 @@ class ClipTable:
             raise IndexError(f"clip {self.ids[clip]}: no frames {first}..{last} in {end - start}")
         rows = (start + first, start + last)
         low, high = np.searchsorted(self.run_starts, rows, side="right").tolist()
-        sets = {int(s): self.label_sets[s] for s in self.run_labels[low - 1 : high]}
-        return np.unique(np.concatenate(list(sets.values())))
+        return np.unique(self.label_sets.take(np.unique(self.run_labels[low - 1 : high])).values)
 
     def targets(self, num_classes: int) -> np.ndarray:
         """(K, C) float32, 1 where a class occurs in any frame of the clip."""
         targets = np.zeros((len(self), num_classes), dtype=np.float32)
         clips = np.searchsorted(self.row_offsets, self.run_starts, side="right") - 1
-        for clip, label_set in zip(clips.tolist(), self.run_labels.tolist(), strict=True):
-            targets[clip, self.label_sets[label_set]] = 1
+        labels = self.label_sets.take(self.run_labels)
+        targets[np.repeat(clips, np.diff(labels.offsets)), labels.values] = 1
         return targets
 
     def class_counts(self, num_classes: int) -> np.ndarray:
         """(C,) int64: clips of each class."""
         return np.count_nonzero(self.targets(num_classes), axis=0).astype(np.int64)
+
+    def subset(self, clips: np.ndarray) -> ClipTable:
+        """The table of `clips` (M,) int64 alone, in their order; without the notes."""
+        start, end = self.row_offsets[clips], self.row_offsets[clips + 1]
+        offsets = summed(end - start)
+        # A clip begins a run and a stretch of its own.
+        stretches, stretch_starts = _moved(self.stretch_starts, start, end, offsets)
+        runs, run_starts = _moved(self.run_starts, start, end, offsets)
+        return replace(
+            self,
+            ids=self.ids.take(clips),
+            lines=self.lines[clips],
+            notes=(),
+            row_offsets=offsets,
+            stretch_starts=stretch_starts,
+            stretch_numbers=self.stretch_numbers[stretches],
+            stretch_digits=self.stretch_digits[stretches],
+            run_starts=run_starts,
+            run_prefixes=self.run_prefixes.take(runs),
+            run_suffixes=self.run_suffixes.take(runs),
+            run_labels=self.run_labels[runs],
+        )
+
+
+def _moved(
+    starts: np.ndarray, first_row: np.ndarray, end_row: np.ndarray, offsets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The parts of clips with these rows: which, and where they start once the clips do at offsets.
+
+    starts (P,): the first row of every part.
+    """
+    first, end = np.searchsorted(starts, [first_row, end_row])
+    parts = ranges(first, end)
+    return parts, starts[parts] + np.repeat(offsets[:-1] - first_row, end - first)
 
 
 def check_disjoint(train: ClipTable, val: ClipTable) -> None:

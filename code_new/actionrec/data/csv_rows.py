@@ -1,18 +1,18 @@
-"""Lines of a Charades-style CSV to named fields: header, quotes, encoding; not yet their meaning.
+"""Lines of a Charades-style CSV to named fields: quotes, encoding, limits; not yet their meaning.
 
-One row a frame, spaces or tabs between fields. Three spellings of the header are in use, and a
-column `type` may follow; columns are found by name, so their order does not matter.
+One row a frame, spaces or tabs between fields.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
 from operator import itemgetter
 from pathlib import Path
 
+from actionrec.data.byte_lines import MAX_LINE_CHARS, ByteLines
+from actionrec.data.csv_header import SPELLINGS, Columns, read_header, refuse_spreadsheet
+from actionrec.data.fast_rows import OrdinaryRows
 from actionrec.data.input_checks import (
     AnnotationError,
     check_id,
@@ -21,36 +21,22 @@ from actionrec.data.input_checks import (
     shown,
 )
 
+__all__ = ["MAX_ROWS", "SPELLINGS", "Row", "Stretch", "read_rows", "read_stretches"]
+
 MAX_BYTES = 4 * 2**30
 MAX_ROWS = 50_000_000
-MAX_LINE_CHARS = 2**20
+_MAX_ODD_BYTES = 2**14  # read row by row before a stretch is looked for again
 
-SPELLINGS = {
-    "clip": ("original_vido_id", "original_video_id", "clip_id"),
-    "clip number": ("video_id", "clip_number"),
-    "frame": ("frame_id", "frame_number"),
-    "path": ("path", "clip_path"),
-    "labels": ("labels", "action_labels"),
-    "type": ("type",),
-}
-_EXPECTED = "original_vido_id video_id frame_id path labels [type]"
-_MEANING = {name: meaning for meaning, names in SPELLINGS.items() for name in names}
 _FIELD = re.compile(r'\s*(?:"([^"]*)"|([^\s"]+))(?=\s|$)')
-_UTF16_MARKS = ("\udcff\udcfe", "\udcfe\udcff")  # its byte order marks, so decoded
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")  # how surrogateescape decodes such bytes
+# The last number before the extension: x1/x1_t000012.mp4 is x1/x1_t, 000012, .mp4.
+_NUMBERED = re.compile(r"(.*?)([0-9]{1,18})([^0-9]*(?:\.[A-Za-z0-9]+)?)")
 
+# Line number, clip id, frame number, path, labels.
 Row = tuple[int, str, str, str, str]
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Where clip, frame, path and labels stand in a row of `count` fields."""
-
-    count: int
-    clip: int
-    frame: int
-    path: int
-    labels: int
+# Line number of the first row, clip id, its frame number, its path as prefix, number and suffix,
+# labels, rows: in each row after the first, frame number and number are one more.
+Stretch = tuple[int, str, str, str, str, str, str, int]
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -59,67 +45,84 @@ def read_rows(path: Path) -> Iterator[Row]:
     Blank lines are passed over. Raises AnnotationError for a file that is not such a CSV, and
     SecurityError where a control character hides in an id or a path.
     """
+    for line, clip_id, frame, prefix, number, suffix, labels, count in read_stretches(path):
+        yield line, clip_id, frame, prefix + number + suffix, labels
+        for more in range(1, count):
+            next_frame = str(int(frame) + more).zfill(len(frame))
+            next_number = str(int(number) + more).zfill(len(number))
+            yield line + more, clip_id, next_frame, prefix + next_number + suffix, labels
+
+
+def read_stretches(path: Path) -> Iterator[Stretch]:
+    """The rows as `read_rows` has them, those together that differ in their numbers alone."""
     check_regular_file(path, max_bytes=MAX_BYTES)
     try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-            lines = enumerate(iter(partial(file.readline, MAX_LINE_CHARS + 1), ""), start=1)
-            columns = _read_header(path, lines)
-            yield from _split_rows(path, lines, columns)
+        with path.open("rb", buffering=0) as file:
+            lines = ByteLines(file)
+            header = ""
+            while not header.strip() and (taken := lines.take(1)):
+                header = taken[0][:MAX_LINE_CHARS]
+            where = f"{path}:{lines.number if header.strip() else 1}"
+            yield from _split_rows(path, lines, read_header(header, where))
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _split_rows(path: Path, lines: Iterator[tuple[int, str]], columns: Columns) -> Iterator[Row]:
+def _split_rows(path: Path, lines: ByteLines, columns: Columns) -> Iterator[Stretch]:
+    ordinary = OrdinaryRows(columns)
+    num_bytes = 1
+    while True:
+        lines.look_ahead()
+        number = lines.number + 1
+        found = ordinary.find(lines.view, lines.start, MAX_ROWS - lines.number)
+        if found:
+            stretch, end = (number, *found[:-1]), found[-1]
+            lines.skip(stretch[-1], end)
+            yield stretch
+            if stretch[-1] > 1:
+                num_bytes = 1
+                continue
+        number = lines.number + 1
+        taken = lines.take(num_bytes)
+        if not taken:
+            return
+        yield from _split_exactly(path, taken, number, columns)
+        # Where one row is odd, many may be: the search for stretches then costs more than it saves.
+        num_bytes = min(2 * num_bytes, _MAX_ODD_BYTES)
+
+
+def _split_exactly(path: Path, lines: list[str], first: int, columns: Columns) -> Iterator[Stretch]:
+    """The rows of `lines`, the first of which has the number `first`, one by one."""
     wanted = itemgetter(columns.clip, columns.frame, columns.path, columns.labels)
-    for number, line in lines:
+    parts = ("", "", "")
+    for number, line in enumerate(lines, start=first):
         fields = line.split()
-        if not fields:
+        if not fields and len(line) <= MAX_LINE_CHARS:
             continue
-        plain = len(line) <= MAX_LINE_CHARS and line.rstrip("\n").isprintable()
+        plain = len(line) <= MAX_LINE_CHARS and line.isprintable()
         if not plain or '"' in line or len(fields) != columns.count:
             fields = _split_carefully(line, columns, f"{path}:{number}")
         if number > MAX_ROWS:
             raise AnnotationError(f"{path}: has more than the {MAX_ROWS:,} rows that are read")
-        yield (number, *wanted(fields))
+        clip_id, frame, frame_path, labels = wanted(fields)
+        parts = _split_like(parts, frame_path)
+        yield (number, clip_id, frame, *parts, labels, 1)
 
 
-def _read_header(path: Path, lines: Iterator[tuple[int, str]]) -> Columns:
-    number, line = next(((n, text) for n, text in lines if text.strip()), (1, ""))
-    names = [name.strip('"') for name in line[:MAX_LINE_CHARS].split()]
-    place = {_MEANING[name]: i for i, name in enumerate(names) if name in _MEANING}
-    missing = [SPELLINGS[m][0] for m in SPELLINGS if m not in place and m != "type"]
-    if missing or len(place) != len(names):
-        _refuse_spreadsheet(line, f"{path}:{number}")
-        odd = [
-            shown(name) for i, name in enumerate(names) if place.get(_MEANING.get(name, "")) != i
-        ]
-        problem = [f"lacks {' '.join(missing)}"] if missing else []
-        problem += [f"has unknown or repeated {' '.join(odd[:5])}"] if odd else []
-        raise AnnotationError(
-            f"{path}:{number}: the header {' and '.join(problem)}; it must name the columns, with "
-            f"spaces between: {_EXPECTED}"
-        )
-    return Columns(len(names), place["clip"], place["frame"], place["path"], place["labels"])
+def _split_like(parts: tuple[str, str, str], path: str) -> tuple[str, str, str]:
+    """split_path(path), sooner where the path has prefix and suffix of the one before it."""
+    prefix, _, suffix = parts
+    number = path[len(prefix) : len(path) - len(suffix)]
+    alike = path.startswith(prefix) and path.endswith(suffix) and not prefix[-1:].isdigit()
+    if alike and number.isascii() and number.isdecimal() and len(number) <= 18:
+        return prefix, number, suffix
+    return split_path(path)
 
 
-def _refuse_spreadsheet(line: str, where: str) -> None:
-    """Raise AnnotationError where a line that is not as it should be is as those programs write."""
-    text = line.strip()
-    sign = ""
-    if text.startswith(_UTF16_MARKS):
-        sign = "it is UTF-16"
-    elif text.startswith("PK\3\4"):
-        sign = "it is a workbook"
-    elif text[:1] == '"' == text[-1:] and " " in text[1:].partition('"')[0]:
-        sign = "the whole line is in quotes"
-    for mark, name in ((",", "commas"), (";", "semicolons")):
-        if len(_MEANING.keys() & set(text.replace('"', "").split(mark))) > 1:
-            sign = f"{name} between the fields"
-    if sign:
-        raise AnnotationError(
-            f"{where}: looks saved by a spreadsheet program: {sign}; make or copy it again as "
-            "UTF-8 text with single spaces between the fields, see annotations/README.md"
-        )
+def split_path(path: str) -> tuple[str, str, str]:
+    """`path` around its last number before the extension; (path, "", "") where it has none."""
+    found = _NUMBERED.fullmatch(path)
+    return (found[1], found[2], found[3]) if found else (path, "", "")
 
 
 def _split_carefully(line: str, columns: Columns, where: str) -> list[str]:
@@ -134,7 +137,7 @@ def _split_carefully(line: str, columns: Columns, where: str) -> list[str]:
         fields.append(field[1] if field[1] is not None else field[2])
         end = field.end()
     if end != len(text) or len(fields) != columns.count:
-        _refuse_spreadsheet(text, where)
+        refuse_spreadsheet(text, where)
     if end != len(text):
         raise AnnotationError(f"{where}: a quote is not closed in {shown(text[end:].strip())}")
     if len(fields) != columns.count:

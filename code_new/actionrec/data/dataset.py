@@ -7,8 +7,15 @@ from torch.utils.data import Dataset
 
 from actionrec.data.clip_table import ClipTable
 from actionrec.data.decoding import FrameSource
-from actionrec.data.sampling import centre_frames, test_frames, train_frames
-from actionrec.data.views import centre_view, crop_offsets, scale_short_side, train_view
+from actionrec.data.sampling import frame_sampler
+from actionrec.data.views import (
+    Cutter,
+    Window,
+    centre_window,
+    crop_offsets,
+    train_window,
+    whole_window,
+)
 from actionrec.randomness import sample_rng
 from actionrec.types import Batch, ClipViews, DataSettings
 
@@ -16,8 +23,9 @@ from actionrec.types import Batch, ClipViews, DataSettings
 class TrainDataset(Dataset):
     """Random views. Item (epoch, clip) is the same whenever and wherever it is read.
 
-    A Batch without its first axis: frames (T, crop, crop, 3) uint8; targets (C,) float32, all
-    labels from the first to the last sampled frame, those between included; the clip's number.
+    A Batch without its first axis: frames (T, crop, crop, 3), uint8 or float32 as DATA.RESAMPLE
+    says; targets (C,) float32, all labels from the first to the last sampled frame, those between
+    included; the clip's number. The draws do not depend on DATA.RESAMPLE.
     """
 
     def __init__(
@@ -34,15 +42,13 @@ class TrainDataset(Dataset):
     def __getitem__(self, index: tuple[int, int]) -> Batch:
         epoch, clip = index
         rng = sample_rng(self.seed, epoch, clip)
-        wanted = train_frames(
-            int(self.table.num_frames[clip]),
-            self.settings.num_frames,
-            self.settings.sampling_rate,
-            rng,
-        )
-        frames = train_view(self.source.read(clip, wanted), self.settings, rng)
+        settings = self.settings
+        wanted = frame_sampler(settings).random(int(self.table.num_frames[clip]), rng)
+        # Each frame is cut as soon as it is decoded: whole frames of a clip are never in memory.
+        cut = Cutter(lambda h, w: train_window(h, w, settings, rng), settings.resample)
+        frames = self.source.read(clip, wanted, each=cut)
         labels = self.table.labels(clip, int(wanted[0]), int(wanted[-1]))
-        return Batch(frames, _multi_hot(labels, self.settings.num_classes), clip)
+        return Batch(frames, _multi_hot(labels, settings.num_classes), clip)
 
 
 class ValDataset(Dataset):
@@ -62,16 +68,19 @@ class ValDataset(Dataset):
 
     def __getitem__(self, clip: int) -> Batch:
         settings = self.settings
-        wanted = centre_frames(
-            int(self.table.num_frames[clip]), settings.num_frames, settings.sampling_rate
-        )
-        frames = scale_short_side(self.source.read(clip, wanted), settings.train_jitter_px[0])
-        targets = _multi_hot(self.table.labels(clip), settings.num_classes)
-        return Batch(centre_view(frames, settings.train_crop_px), targets, clip)
+        short_px, crop_px = settings.train_jitter_px[0], settings.train_crop_px
+        wanted = frame_sampler(settings).spread(int(self.table.num_frames[clip]), 0, num_views=1)
+        cut = Cutter(lambda h, w: centre_window(h, w, short_px, crop_px), settings.resample)
+        frames = self.source.read(clip, wanted, each=cut)
+        return Batch(frames, _multi_hot(self.table.labels(clip), settings.num_classes), clip)
 
 
 class TestDataset(Dataset):
-    """All views of each clip. A frame that several views share is decoded and kept once."""
+    """All views of each clip. A frame that several views share is decoded and kept once.
+
+    The bank holds no frame that no view shows: at most num_views x num_frames, scaled, and only
+    their centre where that is the one crop.
+    """
 
     __test__ = False  # pytest would take the name for a test
 
@@ -85,24 +94,20 @@ class TestDataset(Dataset):
 
     def __getitem__(self, clip: int) -> ClipViews:
         settings = self.settings
-        wanted = np.stack([self._view(clip, view) for view in range(settings.num_views)])
+        num_views, crop_px = settings.num_views, settings.test_crop_px
+        sampler, num_clip_frames = frame_sampler(settings), int(self.table.num_frames[clip])
+        wanted = np.stack([sampler.spread(num_clip_frames, v, num_views) for v in range(num_views)])
         distinct, rows = np.unique(wanted, return_inverse=True)
-        crop_px = settings.test_crop_px
-        bank = self.source.read(
-            clip, distinct, each=lambda frame: scale_short_side(frame[None], crop_px)[0]
-        )
+        bank = self.source.read(clip, distinct, each=Cutter(self._shown, settings.resample))
         offsets = crop_offsets(bank.shape[1], bank.shape[2], crop_px, settings.num_crops)
         return ClipViews(bank, rows.reshape(wanted.shape), offsets, crop_px, clip)
 
-    def _view(self, clip: int, view: int) -> np.ndarray:
-        settings = self.settings
-        return test_frames(
-            int(self.table.num_frames[clip]),
-            settings.num_frames,
-            settings.sampling_rate,
-            view,
-            settings.num_views,
-        )
+    def _shown(self, height: int, width: int) -> Window:
+        """What the crops cover: two or more reach both ends of the frame."""
+        crop_px = self.settings.test_crop_px
+        if self.settings.num_crops == 1:
+            return centre_window(height, width, crop_px, crop_px)
+        return whole_window(height, width, crop_px)
 
 
 def _multi_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:

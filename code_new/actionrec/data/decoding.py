@@ -13,7 +13,7 @@ import numpy as np
 
 from actionrec.data.clip_table import ClipTable
 from actionrec.data.images import ImageFolders
-from actionrec.data.reading import PerFrame
+from actionrec.data.reading import PerFrame, printable, retried
 from actionrec.data.video import VideoFiles
 from actionrec.errors import UserError
 from actionrec.progress import Progress
@@ -67,7 +67,7 @@ def find_missing(table: ClipTable, source: FrameSource) -> list[str]:
 
     @lru_cache(maxsize=8)
     def names_in(folder: str) -> frozenset[str]:
-        return _list_folder(source.root / folder)
+        return retried(lambda: _list_folder(source.root / folder))
 
     found: list[str] = []
     # A folder a clip: on a network disk this can take minutes.
@@ -78,7 +78,7 @@ def find_missing(table: ClipTable, source: FrameSource) -> list[str]:
             absent = [f for f in files if not _is_listed(f, names_in)]
         except OSError as error:
             raise UserError(
-                f"clip {clip_id}: cannot list {error.filename} ({error.strerror}); "
+                f"clip {clip_id}: cannot list {printable(error.filename)} ({error.strerror}); "
                 f"check {source.key}"
             ) from None
         if absent:
@@ -100,7 +100,7 @@ def require_files(
     more = ", ..." if len(missing) > shown else ""
     message = (
         f"{len(missing)} of {len(table.ids)} clips of {table.source} lack files: "
-        f"{', '.join(missing[:shown])}{more}; {source.key} is {source.root}"
+        f"{', '.join(missing[:shown])}{more}; {source.key} is {printable(source.root)}"
     )
     if len(missing) > max_fraction * len(table.ids):
         raise UserError(message)
@@ -120,9 +120,10 @@ def _first_present(kinds: list[tuple[Kind, Path | None]], table: ClipTable) -> F
                 return source
         except OSError as error:
             raise UserError(
-                f"clip {table.ids[0]}: cannot reach {first} ({error.strerror}); check {kind.key}"
+                f"clip {table.ids[0]}: cannot reach {printable(first)} ({error.strerror}); "
+                f"check {kind.key}"
             ) from None
-        tried.append(f"{first} is not there ({kind.key})")
+        tried.append(f"{printable(first)} is not there ({kind.key})")
     raise UserError(
         f"no pixels for clip {table.ids[0]} of {table.source}: {'; '.join(tried)}; "
         "set one of the two to the folder that holds the frames or the videos"

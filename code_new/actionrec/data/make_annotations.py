@@ -1,10 +1,10 @@
-"""From the official workbook and the frames at hand: train.csv, val.csv and the class table."""
+"""From clips, labels and the frames at hand: train.csv, val.csv and the class table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +64,14 @@ def make_annotations(
     Raises AnnotationError when nothing could be written or a file is there already and not to be
     overwritten; then no file is changed.
     """
-    _check_free(out, class_table, overwrite)
+    check_free(out, class_table, overwrite)
     read = read_metadata(metadata, class_table)
+    made = write_annotations(read, str(metadata), out, frames)
+    return replace(made, notes=(*made.notes, *_remarks(read, made.class_counts)))
+
+
+def write_annotations(read: Metadata, source: str, out: Path, frames: FrameLister) -> Made:
+    """The same for clips, labels and classes that are known; `source` names where from."""
     missing: list[str] = []
     counts = {split: np.zeros(len(read.classes), dtype=np.int64) for split in SPLITS}
     num_clips, num_frames = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0)
@@ -81,15 +87,15 @@ def make_annotations(
                 num_clips[clip.split] += 1
                 num_frames[clip.split] += len(rows)
             if len(missing) == len(read.clips):
-                raise AnnotationError(f"no clip of {metadata} has frames; first: {missing[0]}")
+                raise AnnotationError(f"no clip of {source} has frames; first: {missing[0]}")
         _write_rest(out, read, counts["train"], missing)
     except OSError as error:
         raise AnnotationError(f"--out {out}: cannot be written ({error.strerror})") from None
-    notes = (*read.notes, *_remarks(read, counts))
-    return Made(counts, num_clips, num_frames, tuple(missing), notes)
+    return Made(counts, num_clips, num_frames, tuple(missing), read.notes)
 
 
-def _check_free(out: Path, class_table: Path | None, overwrite: bool) -> None:
+def check_free(out: Path, class_table: Path | None, overwrite: bool) -> None:
+    """Raises AnnotationError when files are there already and not to be overwritten."""
     there = [name for name in (*FILES.values(), CLASS_TABLE) if (out / name).exists()]
     if there and not overwrite:
         raise AnnotationError(

@@ -15,6 +15,7 @@ from actionrec.data import DATASETS
 from actionrec.data.annotations import ClipTable, check_disjoint, read_clips
 from actionrec.data.class_table import read_class_names
 from actionrec.data.decoding import FrameSource, open_source, require_files
+from actionrec.data.dev_split import dev_split_path, hold_out
 from actionrec.data.workbook import read_class_counts
 from actionrec.errors import UserError, first_few
 from actionrec.metrics.segments import Segments, segment_classes
@@ -30,7 +31,10 @@ def charades_csv(path: Path, data: DataSettings) -> ClipTable:
 
 @dataclass(frozen=True)
 class Splits:
-    """train is None when neither training nor the definition of head, middle and tail needs it."""
+    """train is None when neither training nor the definition of head, middle and tail needs it.
+
+    dev: the clips of train.csv that are held out, and no longer in `train`; None: none are.
+    """
 
     train: ClipTable | None
     val: ClipTable
@@ -38,6 +42,8 @@ class Splits:
     val_source: FrameSource
     class_names: tuple[str, ...]
     segments: Segments
+    dev: ClipTable | None = None
+    dev_source: FrameSource | None = None
 
     @property
     def train_clips(self) -> ClipTable:
@@ -52,6 +58,13 @@ class Splits:
         if self.train_source is None:
             raise ValueError("this run was set up without training")
         return self.train_source
+
+    @property
+    def validation(self) -> tuple[ClipTable, FrameSource]:
+        """What checkpoints are chosen on: the clips held out, else those of val.csv."""
+        if self.dev is None or self.dev_source is None:
+            return self.val, self.val_source
+        return self.dev, self.dev_source
 
 
 def _read(settings: RunSettings, name: str) -> ClipTable:
@@ -86,30 +99,56 @@ def load_splits(settings: RunSettings) -> Splits:
         if metrics.class_table
         else tuple(f"class {c}" for c in range(data.num_classes))
     )
-    if train is not None:
-        check_disjoint(train, val)
-        _report_counts(train, data.num_classes)
-    batch = settings.loader.train_batch
-    if settings.train.enable and train is not None and len(train) < batch:
-        raise UserError(
-            f"TRAIN.BATCH_SIZE: {batch} is more than the {len(train)} clips of {train.source}; "
-            "lower it"
-        )
     for table in (train, val):
         for note in table.notes if table is not None else ():
             logger.warning("%s", note)
-    train_source = None
-    if settings.train.enable and train is not None:
-        train_source = _open(train, data)
-    val_source = _open(val, data)
-    if train_source is not None and train_source.key != val_source.key:
+    if train is not None:
+        check_disjoint(train, val)
+    # Before clips are held out: the same head, middle and tail with a dev split and without.
+    segments = _segments(settings, train, val)
+    if train is None or not settings.train.enable:
+        return Splits(train, val, None, _open(val, data), names, segments)
+    train, dev = _hold_out(settings, train)
+    _report_counts(train, data.num_classes)
+    train_source, val_source = _open(train, data), _open(val, data)
+    dev_source = _open(dev, data) if dev is not None else None
+    chosen_on = dev_source or val_source
+    if train_source.key != chosen_on.key:
         logger.warning(
             "training reads %s and validation %s: set DATA.SOURCE to read both alike",
             train_source.key,
-            val_source.key,
+            chosen_on.key,
         )
-    segments = _segments(settings, train, val)
-    return Splits(train, val, train_source, val_source, names, segments)
+    return Splits(train, val, train_source, val_source, names, segments, dev, dev_source)
+
+
+def _hold_out(settings: RunSettings, train: ClipTable) -> tuple[ClipTable, ClipTable | None]:
+    """The clips to train on and those of the dev split, if there is one; says which it is."""
+    data, batch = settings.data, settings.loader.train_batch
+    path, dev, leaves = dev_split_path(data.dev_split, data.annotation_dir), None, ""
+    if path is None:
+        logger.info(
+            "no dev split: best.pyth is chosen on val.csv, which in Animal Kingdom is the test "
+            "set; tools/make_split.py makes one"
+        )
+    else:
+        train, dev = hold_out(train, path)
+        leaves = f" that {path} leaves for training"
+        without = np.count_nonzero(dev.class_counts(data.num_classes) == 0)
+        logger.info(
+            "validation on %s clips held out of train.csv by %s; best.pyth is chosen on them; "
+            "%d of %d classes have none there",
+            f"{len(dev):,}",
+            path,
+            without,
+            data.num_classes,
+        )
+    if len(train) < batch:
+        raise UserError(
+            f"TRAIN.BATCH_SIZE: {batch} is more than the {len(train)} clips of {train.source}"
+            f"{leaves}; lower it"
+        )
+    return train, dev
 
 
 def _open(table: ClipTable, data: DataSettings) -> FrameSource:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 import torch
 
+from actionrec.data.dev_split import dev_split_path
 from actionrec.engine import checkpoint_file
 from actionrec.engine.checkpoint_file import TornCheckpoint
 from actionrec.errors import UserError
@@ -39,7 +40,7 @@ class CheckpointState(TypedDict, total=False):
     class_names: list[str]
     thresholds: list[float] | None  # of the scores, one a class; None: not chosen yet
     input: dict[str, Any]  # the geometry and the normalisation that the weights expect
-    hashes: dict[str, str]  # sha256 of train.csv, val.csv and config
+    hashes: dict[str, str]  # sha256 of train.csv, val.csv, dev.txt and config
     base: str  # where the SlowFast tree came from: git | wheel | custom
     best_map: float | None  # of the validations so far
     versions: dict[str, str]
@@ -164,11 +165,16 @@ def _load_for_resume(path: Path) -> dict[str, Any]:
 
 
 def input_geometry(settings: RunSettings) -> dict[str, Any]:
-    """What the weights expect of their input; sizes in pixels, the sampling rate in frames."""
+    """What the weights expect of their input; sizes in pixels, the sampling rate in frames.
+
+    Files of earlier versions lack `frame_sampling` and `resample`.
+    """
     data, norm = settings.data, settings.input
     return {
         "num_frames": data.num_frames,
         "sampling_rate": data.sampling_rate,
+        "frame_sampling": data.frame_sampling,
+        "resample": data.resample,
         "train_crop_px": data.train_crop_px,
         "test_crop_px": data.test_crop_px,
         "mean": list(norm.mean),
@@ -179,14 +185,24 @@ def input_geometry(settings: RunSettings) -> dict[str, Any]:
 
 
 def file_hashes(settings: RunSettings) -> dict[str, str]:
-    """sha256 of the configuration and of the annotation files that are there."""
+    """sha256 of the configuration and of the annotation files that are there.
+
+    The list of a dev split is `dev.txt`, whatever its name.
+    """
     hashes = {"config": hashlib.sha256(settings.config_yaml.encode()).hexdigest()}
-    for name in ("train.csv", "val.csv"):
-        path = settings.data.annotation_dir / name
-        if path.is_file():
+    folder = settings.data.annotation_dir
+    paths: dict[str, Path | None] = {name: folder / name for name in ("train.csv", "val.csv")}
+    paths["dev.txt"] = dev_split_path(settings.data.dev_split, folder)
+    for name, path in paths.items():
+        if path is not None and path.is_file():
             status = path.stat()
             hashes[name] = _file_sha256(path, status.st_size, status.st_mtime_ns)
     return hashes
+
+
+def selection_hash(hashes: dict[str, str]) -> str | None:
+    """Of `file_hashes`, that of the clips on which checkpoints are chosen."""
+    return hashes.get("dev.txt", hashes.get("val.csv"))
 
 
 @functools.lru_cache(maxsize=4)

@@ -59,7 +59,7 @@ def score_views(
             progress.update(1)
             if clip is None:
                 continue
-            for frames, views in view_batches(clip, batch_size):
+            for frames, views in view_batches(clip, batch_size, model.device):
                 scores = model(frames).float().cpu().numpy()
                 ensemble.add(np.full(len(scores), clip.clip), np.asarray(views), scores)
             if done % log_period == 0:

@@ -10,9 +10,10 @@ from typing import Any
 
 import yaml
 
+from actionrec.data.dev_split import dev_split_path
 from actionrec.engine.checkpoint import file_hashes
 from actionrec.errors import UserError
-from actionrec.types import RunSettings
+from actionrec.types import DataSettings, RunSettings
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ MAY_CHANGE = tuple(
         "OUTPUT_DIR TEST. TENSORBOARD. DATA_LOADER. LOG_PERIOD LOG_MODEL_INFO NUM_GPUS METRICS. "
         "ENGINE TRAIN.AUTO_RESUME TRAIN.ENABLE TRAIN.CHECKPOINT_ TRAIN.EVAL_PERIOD "
         "DATA.ENSEMBLE_METHOD DATA.TEST_CROP_SIZE DATA.PATH_ DATA.VIDEO_PREFIX DATA.SOURCE "
+        "DATA.DEV_SPLIT "
         "SHARD_ID DIST_BACKEND MODEL.SINGLE_PATHWAY_ARCH MODEL.MULTI_PATHWAY_ARCH"
     ).split()
 )
@@ -50,11 +52,11 @@ def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def check_same_run(state: dict[str, Any], settings: RunSettings, path: Path) -> None:
-    """Raises UserError when the checkpoint in this folder belongs to another run.
+def changed_settings(state: dict[str, Any], config_yaml: str, path: Path) -> list[str]:
+    """What in the configuration makes another run of it than that of the checkpoint `state`.
 
-    Without it, the same command with another loss would resume the finished run and train nothing.
     Only keys that both configurations have are compared: later versions may know more of them.
+    Raises UserError where the checkpoint, at `path`, holds no configuration.
     """
     try:
         stored = _flat(yaml.safe_load(state["cfg"]))
@@ -62,7 +64,7 @@ def check_same_run(state: dict[str, Any], settings: RunSettings, path: Path) -> 
         raise UserError(
             f"{path}: holds no configuration of its run; give this run an OUTPUT_DIR of its own"
         ) from None
-    current = _flat(yaml.safe_load(settings.config_yaml))
+    current = _flat(yaml.safe_load(config_yaml))
     changed = [
         f"{name} was {stored[name]!r} and is {current[name]!r}"
         for name in sorted(stored.keys() & current.keys())
@@ -72,9 +74,20 @@ def check_same_run(state: dict[str, Any], settings: RunSettings, path: Path) -> 
     for name in sorted(stored.keys() ^ current.keys()):
         if name.startswith("LOSS.PARAMS.") and not _is_of_another_loss(name, current):
             changed.append(f"{name} was {stored.get(name)!r} and is {current.get(name)!r}")
-    ours, theirs = (h.get("train.csv") for h in (file_hashes(settings), state.get("hashes", {})))
-    if ours and theirs and ours != theirs:
+    return changed
+
+
+def check_same_run(state: dict[str, Any], settings: RunSettings, path: Path) -> None:
+    """Raises UserError when the checkpoint in this folder belongs to another run.
+
+    Without it, the same command with another loss would resume the finished run and train nothing.
+    """
+    changed = changed_settings(state, settings.config_yaml, path)
+    ours, theirs = file_hashes(settings), state.get("hashes", {})
+    if "train.csv" in ours.keys() & theirs.keys() and ours["train.csv"] != theirs["train.csv"]:
         changed.append(f"{settings.data.annotation_dir / 'train.csv'} has other content")
+    if ours.get("dev.txt") != theirs.get("dev.txt"):
+        changed.append(_other_dev_split(settings.data, "dev.txt" in theirs))
     epochs = [line for line in changed if line.startswith("SOLVER.MAX_EPOCH ")]
     if state["epoch"] + 1 > settings.solver.max_epoch:
         changed = [f"it is of epoch {state['epoch'] + 1}, SOLVER.MAX_EPOCH is now smaller"]
@@ -87,6 +100,15 @@ def check_same_run(state: dict[str, Any], settings: RunSettings, path: Path) -> 
         f"{path} is from a run with other settings: {'; '.join(changed[:3])}{more}; give this run "
         "an OUTPUT_DIR of its own, or set TRAIN.AUTO_RESUME False to start anew"
     )
+
+
+def _other_dev_split(data: DataSettings, had_one: bool) -> str:
+    path = dev_split_path(data.dev_split, data.annotation_dir)
+    if path is None:
+        return "it held clips out of training, and DATA.DEV_SPLIT names none now"
+    if had_one:
+        return f"{path} has other content"
+    return f"it trained on the clips that {path} now holds out (DATA.DEV_SPLIT none: as it was)"
 
 
 def _is_of_another_loss(name: str, current: dict[str, Any]) -> bool:

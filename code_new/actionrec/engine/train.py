@@ -88,12 +88,15 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer_state"])
         self.criterion.load_state_dict(state.get("loss_state", {}))  # upstream's files have none
         self.epoch = state["epoch"] + 1
-        val_hash = checkpoint.file_hashes(self.settings).get("val.csv")
+        current = checkpoint.selection_hash(checkpoint.file_hashes(self.settings))
         for kept in (state, self._best_state()):
             if kept.get("best_map") is None:
                 continue
-            if kept.get("hashes", {}).get("val.csv", val_hash) != val_hash:
-                logger.warning("val.csv has changed: the best validation so far is forgotten")
+            if checkpoint.selection_hash(kept.get("hashes", {})) not in (current, None):
+                logger.warning(
+                    "%s has changed: the best validation so far is forgotten",
+                    self.splits.validation[0].source.name,
+                )
                 continue
             self.best_map = max(self.best_map, kept["best_map"])
 

@@ -28,7 +28,8 @@ class Validation:
 
     def __init__(self, settings: RunSettings, splits: Splits, bad_clips: BadClips) -> None:
         self.settings, self.splits = settings, splits
-        dataset = ValDataset(splits.val, splits.val_source, settings.data)
+        self.clips, source = splits.validation
+        dataset = ValDataset(self.clips, source, settings.data)
         self.batches = val_loader(dataset, settings.loader, bad_clips)
 
     def evaluate(self, model: VideoModel, epoch: int, scalars: ScalarWriter) -> MapSummary:
@@ -37,7 +38,7 @@ class Validation:
         scores, targets, read = score_clips(
             model,
             self._logged(epoch),
-            len(self.splits.val),
+            len(self.clips),
             self.settings.data.num_classes,
         )
         if not read.all():

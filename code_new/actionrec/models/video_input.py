@@ -1,4 +1,4 @@
-"""The first step on the device: uint8 frames of a batch become the float pathways of a model."""
+"""The first step on the device: the frames of a batch become the float pathways of a model."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class VideoInput(nn.Module):
         self.register_buffer("std", torch.tensor(settings.std), persistent=False)
 
     def forward(self, frames: Tensor) -> list[Tensor]:
-        """frames (N, T, H, W, 3) uint8 RGB -> [(N, 3, T, H, W)] float32, or [slow, fast] with
-        alpha.
+        """frames (N, T, H, W, 3) RGB, uint8 or float32 in 0..255 -> [(N, 3, T, H, W)] float32, or
+        [slow, fast] with alpha.
 
         The slow pathway has T // alpha frames, evenly spaced with both ends, rounded down.
         """

@@ -1,4 +1,4 @@
-"""A backbone with its input stage: uint8 frames in, logits (training) or scores out."""
+"""A backbone with its input stage: frames in, logits (training) or scores out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from actionrec.types import InputSettings
 
 
 class VideoModel(nn.Module):
-    """frames (N, T, H, W, 3) uint8, on any device -> (N, C) float32.
+    """frames (N, T, H, W, 3), uint8 or float32 in 0..255, on any device -> (N, C) float32.
 
     `backbone` takes a list of pathways (N, 3, T, H, W); its parameters alone go into checkpoints.
     """

@@ -45,6 +45,8 @@ ONE_OF: dict[str, tuple[Any, ...]] = {
     "ENGINE": ("auto", "ours", "upstream"),
     "DATA.SOURCE": ("auto", "frames", "video"),
     "DATA.BAD_CLIPS": ("skip", "error"),
+    "DATA.FRAME_SAMPLING": ("stride", "linspace"),
+    "DATA.RESAMPLE": ("fast", "exact"),
     "DATA.ENSEMBLE_METHOD": ("sum", "max", "mean"),
     "DATA.DECODING_BACKEND": ("pyav",),
     "METRICS.SEGMENTS": ("train", "workbook", "all", "published"),
@@ -98,6 +100,9 @@ def _files(cfg: CfgNode) -> Iterator[str]:
             f"DATA.PATH_TO_DATA_DIR: no such folder: {str(folder)!r}; it holds train.csv and "
             "val.csv; link yours with prepare_dir_AR.sh --data" + elsewhere(folder)
         )
+    dev = cfg.DATA.DEV_SPLIT
+    if dev not in ("auto", "none") and not Path(dev).is_file():
+        yield f"DATA.DEV_SPLIT: {dev!r} is neither auto, none nor a file{elsewhere(Path(dev))}"
     for name in (
         "TRAIN.CHECKPOINT_FILE_PATH",
         "TEST.CHECKPOINT_FILE_PATH",

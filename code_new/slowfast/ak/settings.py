@@ -98,6 +98,8 @@ def _data(cfg: CfgNode) -> DataSettings:
         num_classes=cfg.MODEL.NUM_CLASSES,
         num_frames=data.NUM_FRAMES,
         sampling_rate=data.SAMPLING_RATE,
+        frame_sampling=data.FRAME_SAMPLING,
+        resample=data.RESAMPLE,
         frame_root=_path(data.PATH_PREFIX),
         video_root=_path(data.VIDEO_PREFIX),
         source=data.SOURCE,
@@ -111,6 +113,7 @@ def _data(cfg: CfgNode) -> DataSettings:
         unlabelled_frames=_dataset(cfg) == "charades",
         bad_clips=data.BAD_CLIPS,
         max_bad_fraction=data.MAX_BAD_FRACTION,
+        dev_split=data.DEV_SPLIT,
     )
 
 

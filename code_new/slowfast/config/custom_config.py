@@ -32,6 +32,12 @@ KEYS: dict[str, Key] = {
         "folder",
         "Holds <clip id>.mp4. Image folders are found below DATA.PATH_PREFIX.",
     ),
+    "DATA.DEV_SPLIT": Key(
+        "auto",
+        "auto, none, file",
+        "Clips of train.csv held out to choose best.pyth on, made by tools/make_split.py; auto: "
+        "dev.txt in DATA.PATH_TO_DATA_DIR where it is there.",
+    ),
     "DATA.BAD_CLIPS": Key(
         "skip",
         "skip, error",
@@ -41,6 +47,19 @@ KEYS: dict[str, Key] = {
         0.001,
         "0 to 1",
         "Training and validation end when more than this part of a split's clips are bad.",
+    ),
+    "DATA.FRAME_SAMPLING": Key(
+        "stride",
+        "stride, linspace",
+        "Which frames a view holds: every DATA.SAMPLING_RATE-th, as SlowFast's frame datasets "
+        "(Charades), or evenly spaced over NUM_FRAMES x SAMPLING_RATE frames with both ends, as "
+        "its video datasets (Kinetics); see docs/datasets.md.",
+    ),
+    "DATA.RESAMPLE": Key(
+        "fast",
+        "fast, exact",
+        "Scaled pixels are whole grey levels (uint8, on average 0.3 or less from SlowFast's), or "
+        "SlowFast's own (float32, at most 0.001 grey levels off; four times the memory).",
     ),
     "LOSS.PARAMS": Key(
         {},

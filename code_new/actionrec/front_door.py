@@ -1,0 +1,38 @@
+"""What every command does with what stops it: one line on stderr, an exit status, no traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from actionrec.errors import UserError
+
+
+def answer(program: str, work: Callable[[], int], interrupted: str = "") -> int:
+    """The exit status of `work()`, or of the error that a user can mend and that ended it.
+
+    interrupted: what to say of Ctrl-C besides that. Imports belong into `work`: one that fails for
+    want of a package means that this is not the Python that was set up.
+    """
+    try:
+        return work()
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.partition(".")[0] in ("actionrec", "slowfast"):
+            raise
+        _say(
+            program,
+            f"error: this Python has no {missing.name}; use the one that prepare_dir_AR.sh set up: "
+            "source .venv/bin/activate",
+        )
+        return 2
+    except UserError as error:
+        for line in str(error).splitlines():
+            _say(program, f"error: {line}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        _say(program, "; ".join(filter(None, ("interrupted", interrupted))))
+        return 130
+
+
+def _say(program: str, text: str) -> None:
+    print(f"{program}: {text}", file=sys.stderr)
