@@ -157,12 +157,17 @@ def small_pieces(chunk: int, ahead: int, block: int) -> Iterator[None]:
     """Within it, the reader's chunks (bytes) and blocks (rows) end within small files too."""
     kept = byte_lines._CHUNK, byte_lines._AHEAD, fast_rows._BLOCK
     byte_lines._CHUNK, byte_lines._AHEAD, fast_rows._BLOCK = chunk, ahead, block
-    fast_rows._numbering.cache_clear()
+    _clear_caches()
     try:
         yield
     finally:
         byte_lines._CHUNK, byte_lines._AHEAD, fast_rows._BLOCK = kept
-        fast_rows._numbering.cache_clear()
+        _clear_caches()
+
+
+def _clear_caches() -> None:
+    fast_rows._numbers_after.cache_clear()
+    fast_rows._numbering.cache_clear()
 
 
 def run_mutations(path: Path, runs: int, seed: int) -> int:

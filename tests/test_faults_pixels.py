@@ -185,6 +185,10 @@ def test_a_pipe_that_takes_the_place_of_a_file_holds_nobody_up(tmp_path, monkeyp
     monkeypatch.setattr(reading.stat, "S_ISREG", lambda _: True)
     with pytest.raises(UserError, match=f"clip AAACXZTV: .*{path.name} is empty"):
         read_all(source)
+    writer = os.open(path, os.O_RDWR)  # which writes nothing
+    with pytest.raises(UserError, match=f"clip AAACXZTV: .*{path.name} is empty"):
+        read_all(source)
+    os.close(writer)
 
 
 @pytest.mark.parametrize("source", [pytest.param(s, id=f"C8-not-UTF8-{s}") for s in SOURCES])

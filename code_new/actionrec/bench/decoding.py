@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import torch
 
-from actionrec.bench.views import Row
+from actionrec.bench.rows import Row
 from actionrec.data.annotations import read_clips
 from actionrec.data.images import ImageFolders, decode_image
 from actionrec.data.video import VideoFiles, decode_forward

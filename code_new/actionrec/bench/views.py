@@ -13,9 +13,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
 from actionrec.bench import view_costs
+from actionrec.bench.rows import Row
 from actionrec.errors import UserError
 
 # The name of a row, SlowFast's cost, ours, and that of decoding alone, below which nobody gets.
@@ -32,14 +32,6 @@ ROWS = (
     ("peak memory of the views, exact, MB", "peak", "peak exact", None),
     ("peak memory of the views, fast, MB", "peak", "peak fast", None),
 )
-
-
-class Row(NamedTuple):
-    name: str
-    upstream: float | None  # None where no tree of SlowFast was given
-    ours: float
-    ratio: float | None  # upstream / ours
-    ceiling_share: float | None  # of the speed of decoding alone; None where that is no limit
 
 
 def measure(git_tree: Path | None = None, rounds: int = 3) -> list[Row]:

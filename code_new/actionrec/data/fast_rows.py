@@ -67,42 +67,46 @@ def _count_equal(
 
     first and second are the spans of its two numbers.
     """
-    first_text, second_text = view[slice(*first)], view[slice(*second)]
-    number, other = int(first_text), int(second_text)
-    if max(number, other) > _MAX_NUMBER:
-        return 1, end
-    block, row = divmod(number, _BLOCK)
-    seconds, units, lengths = _numbering(
-        block, other - number, _padded_width(first_text), _padded_width(second_text)
-    )
+    seconds, units, lengths = _numbers_after(view[slice(*first)], view[slice(*second)])
     middle, tail = view[first[1] : second[0]], view[second[1] : end]
     seam = tail + view[start : first[0]]
     fixed = len(middle) + len(seam)
-    base = second[1] - fixed - lengths[row + 1]
-
-    def tail_start(count: int) -> int:
-        """Where the tail of row number `count` begins, the first being number 1."""
-        return base + count * fixed + lengths[row + count]
-
-    def lacks_seam(count: int) -> bool:
-        return not view.startswith(seam, base + count * fixed + lengths[row + count])
-
-    count = 1 + bisect_left(range(1, min(most, _BLOCK - row)), True, key=lacks_seam)
-    if not view.startswith(tail, tail_start(count)):
+    # The tail of row number k, from 1 on, begins at base + k * fixed + lengths[k].
+    base = second[1] - fixed - lengths[1]
+    count, beyond = 1, min(most, len(seconds))
+    while count < beyond:
+        half = (count + beyond) // 2
+        if view.startswith(seam, base + half * fixed + lengths[half]):
+            count = half + 1
+        else:
+            beyond = half
+    if not view.startswith(tail, base + count * fixed + lengths[count]):
         count -= 1
     if count < 2:
         return 1, end
+
+    def row_end(count: int) -> int:
+        return base + count * fixed + lengths[count] + len(tail)
+
+    def differs(count: int) -> bool:
+        return not view.startswith(expected[: row_end(count) - second[0]], second[0])
+
     # The search only guessed; this is the proof.
-    last = row + count - 1
-    expected = middle.join([*units[row:last], seconds[last]]).replace(_SEAM, seam) + tail
+    expected = middle.join([*units[: count - 1], seconds[count - 1]]).replace(_SEAM, seam) + tail
     if not view.startswith(expected, second[0]):
-
-        def differs(count: int) -> bool:
-            written = expected[: tail_start(count) + len(tail) - second[0]]
-            return not view.startswith(written, second[0])
-
         count = 1 + bisect_left(range(2, count + 1), True, key=differs)
-    return count, tail_start(count) + len(tail)
+    return count, row_end(count)
+
+
+@lru_cache(maxsize=64)
+def _numbers_after(first: bytes, second: bytes) -> tuple[list[bytes], list[bytes], list[int]]:
+    """What `_numbering` gives, from the row with these two numbers on."""
+    number, other = int(first), int(second)
+    block, row = divmod(number, _BLOCK)
+    end = _BLOCK if max(number, other) < _MAX_NUMBER else row + 1
+    widths = _padded_width(first), _padded_width(second)
+    seconds, units, lengths = _numbering(block, other - number, *widths)
+    return seconds[row:end], units[row:end], lengths[row : end + 1]
 
 
 def _padded_width(number: bytes) -> int:

@@ -180,4 +180,4 @@ def _read_once(path: Path, name: str) -> bytes:
         num_bytes = os.fstat(file.fileno()).st_size
         if num_bytes > MAX_BYTES:
             raise SecurityError(f"{name} has {num_bytes} bytes; no frame is that large: replace it")
-        return file.readall()
+        return file.readall() or b""  # None: a pipe that has nothing yet

@@ -121,7 +121,7 @@ class _WatchedFile(io.FileIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         try:
-            return super().read(size)
+            return super().read(size) or b""  # None: a pipe that has nothing yet
         except OSError as error:
             self.error = error
             return b""
