@@ -29,7 +29,7 @@ from actionrec.data.ragged import Arrays, Texts
 
 AK = HEADERS[0]
 # Chunk and look-ahead in bytes, block in rows: those in use, and such as end within small files.
-PIECES = ((2**19, 2**16, 256), (100, 50, 4), (37, 20, 16), (300, 200, 3))
+PIECES = ((2**18, 2**16, 256), (100, 50, 4), (37, 20, 16), (300, 200, 3))
 
 
 def clip_rows(clip: str, numbers: range, path: str = "{c}/{c}_t{n:06d}.jpg", labels: str = "2,40"):

@@ -15,7 +15,7 @@ sys.path[:] = [str(TREE), *(p for p in sys.path if Path(p).resolve() != OVERLAY)
 
 from actionrec import front_door  # noqa: E402 needs the path
 
-GROUPS = ("annotations", "views", "decoding")
+GROUPS = ("annotations", "views", "decoding")  # parsing imports nothing to learn them
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -29,10 +29,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--only", choices=GROUPS, help="one part of it")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="medians of N (3)")
     parser.add_argument(
-        "--metadata",
+        "--annotation",
         type=Path,
-        metavar="FILE",
-        help="AR_metadata.xlsx: measure reading Animal Kingdom's own annotation",
+        metavar="CSV",
+        help="the annotation to read, say your train.csv; without it one of Animal Kingdom's size "
+        "is made up",
     )
     args = parser.parse_args(argv)
     if args.rounds < 1:
@@ -60,7 +61,7 @@ def measure_and_print(args: argparse.Namespace) -> int:
     if not is_git:
         print("this tree has none of SlowFast's own loaders (--upstream git has): ours alone")
     for group in GROUPS if args.only is None else (args.only,):
-        rows = table.measure(group, TREE if is_git else None, args.rounds, args.metadata)
+        rows = table.measure(group, TREE if is_git else None, args.rounds, args.annotation)
         print("\n".join(table.lines(group, rows)), flush=True)
     return 0
 

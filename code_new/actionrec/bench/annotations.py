@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import actionrec
-from actionrec.bench.views import Row
+from actionrec.bench.rows import Row
 from actionrec.errors import UserError
 
 _MEASURE = """

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 MAX_LINE_CHARS = 2**20
 
-_CHUNK = 2**19
+_CHUNK = 2**18
 _AHEAD = 2**16
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)")
