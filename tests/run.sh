@@ -22,5 +22,7 @@ if [[ $base != wheel ]]; then
 fi
 cd -- "$here"
 # Not in /tmp, which may be small; what a test that passed has written goes at once.
+# One thread a process: tests start many, and more threads than cores wait for one another.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 exec .venv/bin/python -m pytest --basetemp ".trees/pytest" \
   -o tmp_path_retention_policy=failed "$@"
