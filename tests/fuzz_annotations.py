@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from actionrec.data import byte_lines, fast_rows
 from actionrec.data.annotations import ClipTable, read_clips
+from actionrec.data.rows import byte_lines, fast_rows
 from actionrec.errors import UserError
 
 HEADERS = (

@@ -22,10 +22,10 @@ from fuzz_annotations import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actionrec.data import csv_rows
 from actionrec.data.annotations import AnnotationError, ClipTable, read_clips
-from actionrec.data.csv_rows import read_rows, read_stretches, split_path
 from actionrec.data.ragged import Arrays, Texts
+from actionrec.data.rows import csv_rows
+from actionrec.data.rows.csv_rows import read_rows, read_stretches, split_path
 
 AK = HEADERS[0]
 # Chunk and look-ahead in bytes, block in rows: those in use, and such as end within small files.

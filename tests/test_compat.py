@@ -50,8 +50,50 @@ def test_installing_twice_adds_one_hook_and_it_is_last() -> None:
 
 
 def test_every_stand_in_says_why() -> None:
-    code = "from slowfast._compat import STAND_INS as s; print(all(f.__doc__ for f in s.values()))"
+    code = (
+        "from slowfast._compat import REPAIRS, STAND_INS, WITHOUT\n"
+        "without = [fill for _, fill in WITHOUT.values()]\n"
+        "print(all(f.__doc__ for f in [*STAND_INS.values(), *without, *REPAIRS.values()]))"
+    )
     assert overlay(code) == "True"
+
+
+def test_slowfasts_own_files_are_read_where_pytorchvideo_is_there(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom slowfast._compat import WITHOUT\n"
+        "print([sys.meta_path[0].find_spec(name, None) is None for name in WITHOUT])"
+    )
+    assert overlay(code) == "[False, False]"
+    write(tmp_path / "pytorchvideo/__init__.py")
+    assert overlay(code, tmp_path) == "[True, True]"
+
+
+def test_operators_that_load_are_not_defined_again(tmp_path: Path) -> None:
+    write(tmp_path / "torchvision/__init__.py")
+    write(tmp_path / "torchvision/_C.so")
+    code = (
+        "import torch\nloads = []\ntorch.ops.load_library = loads.append\nimport torchvision\n"
+        "print(len(loads), hasattr(torch.ops.torchvision, 'nms'))"
+    )
+    assert overlay(code, tmp_path) == "1 False"
+    code = "import torch, torchvision\nprint(hasattr(torch.ops.torchvision, 'nms'))"
+    assert overlay(code, tmp_path) == "True"  # an empty file does not load
+
+
+def test_the_checks_of_the_configuration_see_a_device_where_there_is_none(tmp_path: Path) -> None:
+    write(tmp_path / "slowfast/__init__.py", (REPO / "code_new/slowfast/__init__.py").read_text())
+    write(tmp_path / "slowfast/_compat.py", (REPO / "code_new/slowfast/_compat.py").read_text())
+    write(tmp_path / "slowfast/config/__init__.py")
+    write(
+        tmp_path / "slowfast/config/defaults.py",
+        "def assert_and_infer_cfg(cfg):\n    assert 8 % cfg.NUM_GPUS == 0\n    return cfg",
+    )
+    code = (
+        "import slowfast\nfrom types import SimpleNamespace as Cfg\n"
+        "from slowfast.config.defaults import assert_and_infer_cfg as check\n"
+        "print([check(Cfg(NUM_GPUS=gpus)).NUM_GPUS for gpus in (0, 1, 4)])"
+    )
+    assert python(code, tmp_path) == "[0, 1, 4]"
 
 
 def test_roi_align_can_be_imported_and_says_what_to_do_when_constructed(tmp_path: Path) -> None:

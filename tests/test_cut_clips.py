@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lab_files import scene
 
-from actionrec.data import cut_clips as cutting
-from actionrec.data.boxes import Track, read_boxes, square_crop
-from actionrec.data.cut_clips import Clip, cut_clips
 from actionrec.data.decoding import open_source
 from actionrec.data.input_checks import AnnotationError
-from actionrec.data.source_videos import UnusableVideo, VideoFolder, probe
-from actionrec.data.video_split import choose_validation
-from actionrec.data.windows import behaviours_in, window_starts
+from actionrec.data.own import cut_clips as cutting
+from actionrec.data.own.boxes import Track, read_boxes, square_crop
+from actionrec.data.own.cut_clips import Clip, cut_clips
+from actionrec.data.own.source_videos import UnusableVideo, VideoFolder, probe
+from actionrec.data.own.video_split import choose_validation
+from actionrec.data.own.windows import behaviours_in, window_starts
 
 
 def test_windows_step_by_the_stride_and_a_last_one_ends_with_the_video():

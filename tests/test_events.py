@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actionrec.data.events import FORMATS, guess_format, read_events
+from actionrec.data.own.events import FORMATS, guess_format, read_events
 
 OLD_BORIS = """\
 Observation id\tobs 1\t\t\t\t\t\t\t

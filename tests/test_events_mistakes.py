@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_events import EAF, ELAN, NEW_AGGREGATED, NEW_BORIS, OLD_BORIS, write
 
-from actionrec.data.events import read_events
+from actionrec.data.own.events import read_events
 from actionrec.errors import SecurityError, UserError
 
 TABLE = "video,start,stop,behaviour\n"

@@ -225,6 +225,8 @@ MISTAKES = {
     "TEST.ENABLE False TENSORBOARD.ENABLE True TENSORBOARD.MODEL_VIS.ENABLE True": "is a pickle",
     "TRAIN.ENABLE False TEST.ENABLE False TENSORBOARD.ENABLE True "
     "TENSORBOARD.WRONG_PRED_VIS.ENABLE True TENSORBOARD.PREDICTIONS_PATH {evil}": "is a pickle",
+    "TRAIN.ENABLE False TEST.ENABLE False TENSORBOARD.ENABLE True "
+    "TENSORBOARD.MODEL_VIS.ENABLE True TENSORBOARD.PREDICTIONS_PATH {evil}": "is a pickle",
 }
 
 
@@ -258,6 +260,21 @@ def test_a_mistake_before_upstreams_loop_is_one_line(changes, answers):
     (answer,) = answers[0][changes].splitlines()
     assert MISTAKES[changes] in answer
     assert not (answers[1] / "PWNED").exists()
+
+
+@pytest.mark.parametrize("name", ["I3D_8x8_R50", "SLOWFAST_8x8_R50", "X3D_L"])
+def test_the_released_configurations_run(name, git_base, run_net, demo, tmp_path):
+    out = tmp_path / "out"
+    done = run_net(
+        git_base, "--cfg", f"configs/AK/as_released/{name}.yaml", *of_demo(demo),
+        "MODEL.NUM_CLASSES", "12", "DATA.TRAIN_CROP_SIZE", "64", "DATA.TEST_CROP_SIZE", "64",
+        "DATA.TRAIN_JITTER_SCALES", "[64, 80]", "RESNET.WIDTH_PER_GROUP", "8", "NUM_GPUS", "0",
+        "SOLVER.MAX_EPOCH", "1", "TEST.NUM_ENSEMBLE_VIEWS", "2", "TRAIN.BATCH_SIZE", "4",
+        "DATA_LOADER.NUM_WORKERS", "0", "BN.NUM_BATCHES_PRECISE", "2", "OUTPUT_DIR", out,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert stats(out)[-1]["split"] == "test_final"
+    assert (out / "results/i3d").is_file() and (out / "results/i3d.csv").is_file()
 
 
 def test_upstreams_loop_does_not_go_on_from_another_run(git_base, run_net, demo, tmp_path):

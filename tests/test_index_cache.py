@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 from fuzz_annotations import fields
 
-from actionrec.data import annotations, index_cache, index_file
+from actionrec.data import annotations
 from actionrec.data.annotations import AnnotationError, ClipTable, read_clips
-from actionrec.data.index_file import read_table, write_table
 from actionrec.data.ragged import Arrays, Texts
+from actionrec.data.rows import index_cache, index_file
+from actionrec.data.rows.index_file import read_table, write_table
 from actionrec.errors import SecurityError
 
 HEADER = "original_vido_id video_id frame_id path labels"
@@ -344,7 +345,7 @@ def test_without_any_place_to_write_there_is_no_index_and_no_error(
 
 def test_eight_processes_at_once_all_get_the_table(csv, repo):
     code = (
-        "import sys; from pathlib import Path; from actionrec.data import index_cache\n"
+        "import sys; from pathlib import Path; from actionrec.data.rows import index_cache\n"
         "index_cache._MIN_BYTES = index_cache._TICK_NS = 0\n"
         "from actionrec.data.annotations import read_clips\n"
         "for _ in range(5): print(*read_clips(Path(sys.argv[1]), num_classes=5).ids)\n"

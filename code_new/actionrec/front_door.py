@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from actionrec.errors import UserError
+
+_OWN = ("actionrec", "losses", "slowfast")
+
+
+def require_tree(tree: Path, tool: str) -> None:
+    """Raise UserError where `tree`, above the `tool` that was called, holds no SlowFast."""
+    if not (tree / "slowfast" / "models" / "video_model_builder.py").is_file():
+        raise UserError(
+            f"{tree} is no prepared SlowFast tree; run prepare_dir_AR.sh, then "
+            f"`cd SlowFast && python tools/{tool} ...`"
+        )
 
 
 def answer(program: str, work: Callable[[], int], interrupted: str = "") -> int:
@@ -17,7 +29,7 @@ def answer(program: str, work: Callable[[], int], interrupted: str = "") -> int:
     try:
         return work()
     except ModuleNotFoundError as missing:
-        if missing.name is None or missing.name.partition(".")[0] in ("actionrec", "slowfast"):
+        if missing.name is None or missing.name.partition(".")[0] in _OWN:
             raise
         _say(
             program,

@@ -32,6 +32,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def convert_and_print(args: argparse.Namespace) -> int:
+    front_door.require_tree(TREE, "convert_checkpoint.py")
     from actionrec.engine.convert_checkpoint import convert
     from slowfast.utils.c2_model_loading import get_name_convert_func
 
@@ -46,13 +47,6 @@ def convert_and_print(args: argparse.Namespace) -> int:
 
 def main(argv: list[str]) -> int:
     args = parse(argv)
-    if not (TREE / "slowfast" / "utils" / "c2_model_loading.py").is_file():
-        print(
-            f"convert_checkpoint: error: {TREE} is no prepared SlowFast tree; run "
-            "prepare_dir_AR.sh, then `cd SlowFast && python tools/convert_checkpoint.py ...`",
-            file=sys.stderr,
-        )
-        return 2
     return front_door.answer("convert_checkpoint", lambda: convert_and_print(args))
 
 

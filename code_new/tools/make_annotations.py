@@ -130,9 +130,9 @@ def from_metadata(args: argparse.Namespace) -> int:
 
 
 def from_events(args: argparse.Namespace) -> int:
-    from actionrec.data.events import is_frame_table
-    from actionrec.data.own_data import CutSettings, OwnDataSettings, make_own_data
-    from actionrec.data.train_command import checked_lines, summary
+    from actionrec.data.own.events import is_frame_table
+    from actionrec.data.own.own_data import CutSettings, OwnDataSettings, make_own_data
+    from actionrec.data.own.train_command import checked_lines, summary
 
     if all(is_frame_table(path) for path in args.events):
         print("\n".join(checked_lines(args.events)))

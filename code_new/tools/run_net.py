@@ -43,15 +43,9 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def main(argv: list[str]) -> int:
     args, overrides = parse(argv)
-    if not (TREE / "slowfast" / "models" / "video_model_builder.py").is_file():
-        print(
-            f"run_net: error: {TREE} is no prepared SlowFast tree; run prepare_dir_AR.sh, then "
-            "`cd SlowFast && python tools/run_net.py ...`",
-            file=sys.stderr,
-        )
-        return 2
 
     def work() -> int:
+        front_door.require_tree(TREE, "run_net.py")
         from slowfast.ak import runner
 
         runner.main(Path(args.cfg), overrides, args.init_method)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 
-URL = "https://github.com/facebookresearch/SlowFast"
 STEPS = ("--skip", "environment", "--skip", "check", "--env", "current")
 
 
 class Hub:
-    """A repository that answers in the place of GitHub's, and an overlay that is pinned to it."""
+    """A repository in the place of GitHub's, and an overlay that is pinned to it."""
 
     def __init__(self, folder: Path, overlay, make_tree, git) -> None:
         self.repo, self.overlay, self.git = make_tree(folder / "hub", "git"), overlay, git
@@ -25,17 +25,15 @@ class Hub:
         self.pin("GIT_COMMIT", self.commit)
         self.pin("GIT_TREE", git(self.repo, "rev-parse", "HEAD^{tree}").strip())
         git(self.repo, "commit", "-q", "--allow-empty", "-m", "newer")
+        self.pin("GIT_URL", shlex.quote(str(self.repo)))
         self.config = folder / "gitconfig"
-        self.answer(self.repo)
+        self.config.write_text("")
 
     def pin(self, name: str, value: str) -> None:
         path = self.overlay.root / "setup/upstream.sh"
         lines = path.read_text().splitlines(keepends=True)
         start = f"readonly {name}="
         path.write_text("".join(f"{start}{value}\n" if x.startswith(start) else x for x in lines))
-
-    def answer(self, place: Path) -> None:
-        self.config.write_text(f'[url "{place}"]\n\tinsteadOf = {URL}\n')
 
     def run(self, tree: Path, *args: str, **env: str):
         env = {"GIT_CONFIG_GLOBAL": str(self.config), **env}
@@ -69,7 +67,7 @@ def test_the_pinned_commit_without_the_demo_images(base, hub, tmp_path, git, sna
 
 
 def test_auto_takes_the_package_where_git_does_not_answer_and_says_why(hub, tmp_path):
-    hub.answer(tmp_path / "nowhere")
+    hub.pin("GIT_URL", shlex.quote(str(tmp_path / "nowhere")))
     done = hub.run(tmp_path / "tree", "--dry-run")
     assert "auto takes the package slowfast==1.0" in done.stdout
     assert "does not answer" in done.stdout and "it lacks" in done.stdout

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from actionrec.data.clip_table import ClipTable, check_disjoint
-from actionrec.data.csv_rows import read_stretches
-from actionrec.data.index_cache import cached_table
 from actionrec.data.input_checks import AnnotationError
-from actionrec.data.label_sets import LabelSets
-from actionrec.data.stretches import Stretches
+from actionrec.data.rows.csv_rows import read_stretches
+from actionrec.data.rows.index_cache import cached_table
+from actionrec.data.rows.label_sets import LabelSets
+from actionrec.data.rows.stretches import Stretches
 
 __all__ = ["AnnotationError", "ClipTable", "check_disjoint", "read_clips"]
 

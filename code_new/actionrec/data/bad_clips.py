@@ -17,7 +17,6 @@ from actionrec.data.atomic_file import atomic_file
 from actionrec.data.clip_table import ClipTable
 from actionrec.errors import SecurityError, UserError, first_few
 
-POLICIES = ("skip", "error")
 _COLUMNS = ("annotation", "clip_id", "reason")
 
 logger = logging.getLogger(__name__)
@@ -53,23 +52,13 @@ class BadClips:
         self.reasons[key] = str(bad.error)
         logger.warning("left out: %s", bad.error)
         self._write()
-        if may_end_run and self.num_of(table) > self.max_fraction * len(table):
-            raise UserError(f"{bad.error}\n{self.too_many(table, self._of(table))}")
-
-    def too_many(self, table: ClipTable, ids: list[str]) -> str:
-        """The line that ends a run for the bad clips `ids` of `table`."""
-        return (
-            f"{len(ids)} of {len(table)} clips of {table.source} cannot be read, more than "
-            f"DATA.MAX_BAD_FRACTION {self.max_fraction:g}: {first_few(ids)}; mend or remove them, "
-            "or allow more"
-        )
-
-    def num_of(self, table: ClipTable) -> int:
-        """How many clips of `table` are bad, as far as is known."""
-        return len(self._of(table))
-
-    def _of(self, table: ClipTable) -> list[str]:
-        return [clip_id for name, clip_id in self.reasons if name == table.source.name]
+        ids = [clip_id for name, clip_id in self.reasons if name == table.source.name]
+        if may_end_run and len(ids) > self.max_fraction * len(table):
+            raise UserError(
+                f"{bad.error}\n{len(ids)} of {len(table)} clips of {table.source} cannot be read, "
+                f"more than DATA.MAX_BAD_FRACTION {self.max_fraction:g}: {first_few(ids)}; mend or "
+                "remove them, or allow more"
+            )
 
     def _write(self) -> None:
         try:

@@ -111,11 +111,11 @@ def _files(cfg: CfgNode) -> Iterator[str]:
         "TENSORBOARD.CLASS_NAMES_PATH",
     ):
         value = _get(cfg, name)
-        if value and not Path(value).is_file() and not _is_of_this_run(cfg, name, value):
+        if value and not Path(value).is_file() and not is_of_this_run(cfg, name, value):
             yield f"{name}: no such file: {value}"
 
 
-def _is_of_this_run(cfg: CfgNode, name: str, value: str) -> bool:
+def is_of_this_run(cfg: CfgNode, name: str, value: str) -> bool:
     """Whether the training that comes first may write this checkpoint, as it does best.pyth."""
     written = cfg.TRAIN.ENABLE and name == "TEST.CHECKPOINT_FILE_PATH"
     return written and Path(value).resolve().is_relative_to(Path(cfg.OUTPUT_DIR).resolve())

@@ -13,6 +13,7 @@ from pathlib import Path
 from fvcore.common.config import CfgNode
 
 from actionrec.data import DATASETS
+from actionrec.data.dev_split import dev_split_path
 from actionrec.errors import UserError
 from slowfast.ak import base
 from slowfast.ak.upstream_checks import check_before_upstream, tell_loss
@@ -55,10 +56,7 @@ def _adapt(cfg: CfgNode) -> None:
     if cfg.DATA.DECODING_BACKEND == "torchvision":
         print("run_net: DATA.DECODING_BACKEND: torchvision decodes no more; pyav does")
         cfg.DATA.DECODING_BACKEND = "pyav"
-    held_out = Path(cfg.DATA.PATH_TO_DATA_DIR) / "dev.txt"
-    if cfg.DATA.DEV_SPLIT not in ("auto", "none") or (
-        cfg.DATA.DEV_SPLIT == "auto" and held_out.is_file()
-    ):
+    if dev_split_path(cfg.DATA.DEV_SPLIT, Path(cfg.DATA.PATH_TO_DATA_DIR)) is not None:
         print("run_net: DATA.DEV_SPLIT: SlowFast's own loop trains on all of train.csv")
     cfg.DATA_LOADER.PIN_MEMORY = cfg.DATA_LOADER.PIN_MEMORY and cfg.NUM_GPUS > 0
 
@@ -90,7 +88,7 @@ def _splits_in_use(cfg: CfgNode) -> list[str]:
 def _rewrite_annotation(cfg: CfgNode, folder: Path) -> None:
     """Upstream's reader knows one spelling of the CSV; `folder` gets the splits in that one."""
     from actionrec.data.annotations import read_clips
-    from actionrec.data.csv_rows import read_rows
+    from actionrec.data.rows.csv_rows import read_rows
 
     names = _splits_in_use(cfg)
     for name in names:

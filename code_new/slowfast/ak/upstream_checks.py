@@ -11,6 +11,7 @@ from fvcore.common.config import CfgNode
 from actionrec.data import DATASETS
 from actionrec.errors import UserError
 from actionrec.types import LossSettings
+from slowfast.ak.choices import is_of_this_run
 
 
 def check_before_upstream(cfg: CfgNode) -> Iterator[str]:
@@ -27,7 +28,8 @@ def _pickles(cfg: CfgNode) -> Iterator[str]:
     """
     for phase in ("TRAIN", "TEST"):
         path, kind = cfg[phase].CHECKPOINT_FILE_PATH, cfg[phase].CHECKPOINT_TYPE
-        if path and not Path(path).is_file():
+        written = is_of_this_run(cfg, f"{phase}.CHECKPOINT_FILE_PATH", path)
+        if path and not Path(path).is_file() and not written:
             yield f"{phase}.CHECKPOINT_FILE_PATH: no such file: {path}"
         elif path and kind == "caffe2":
             yield (
@@ -35,10 +37,10 @@ def _pickles(cfg: CfgNode) -> Iterator[str]:
                 f"convert it once with tools/convert_checkpoint.py, then set {phase}."
                 f"CHECKPOINT_TYPE pytorch and {phase}.CHECKPOINT_FILE_PATH to the new file"
             )
-    wrong = cfg.TENSORBOARD.WRONG_PRED_VIS.ENABLE and cfg.TENSORBOARD.PREDICTIONS_PATH
-    if wrong and not Path(wrong).resolve().is_relative_to(Path(cfg.OUTPUT_DIR).resolve()):
+    scores = cfg.TENSORBOARD.PREDICTIONS_PATH
+    if scores and not Path(scores).resolve().is_relative_to(Path(cfg.OUTPUT_DIR).resolve()):
         yield (
-            f"TENSORBOARD.PREDICTIONS_PATH: {wrong} is a pickle, which could run code; only one "
+            f"TENSORBOARD.PREDICTIONS_PATH: {scores} is a pickle, which could run code; only one "
             "that a test left in OUTPUT_DIR is read"
         )
 

@@ -14,9 +14,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from actionrec.data.clip_table import ClipTable
-from actionrec.data.csv_rows import MAX_ROWS
 from actionrec.data.input_checks import MAX_PATH_CHARS, check_id, check_relative_path
 from actionrec.data.ragged import Arrays, Texts
+from actionrec.data.rows.csv_rows import MAX_ROWS
 
 _MARK = int.from_bytes(b"ARindex1", "little")  # the last letter is the version of the format
 # Long items first, so that each array begins where its dtype may.

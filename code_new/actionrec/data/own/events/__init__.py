@@ -11,7 +11,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from actionrec.data.events import (
+from actionrec.data.input_checks import AnnotationError, shown
+from actionrec.data.own.events import (
     boris_aggregated,
     boris_tabular,
     charades,
@@ -21,10 +22,9 @@ from actionrec.data.events import (
     frame_table,
     video_list,
 )
-from actionrec.data.events.event import Event
-from actionrec.data.events.frame_table import is_frame_table
-from actionrec.data.events.sheet import DELIMITERS, Sheet, read_text, split_rows
-from actionrec.data.input_checks import AnnotationError, shown
+from actionrec.data.own.events.event import Event
+from actionrec.data.own.events.frame_table import is_frame_table
+from actionrec.data.own.events.sheet import DELIMITERS, Sheet, read_text, split_rows
 
 __all__ = ["FORMATS", "Event", "guess_format", "is_frame_table", "read_events"]
 

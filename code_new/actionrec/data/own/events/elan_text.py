@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
-from actionrec.data.events.event import Event, make_event, parse_seconds
-from actionrec.data.events.sheet import Sheet, plain_name
 from actionrec.data.input_checks import AnnotationError
-from actionrec.data.source_videos import SUFFIXES
+from actionrec.data.own.events.event import Event, make_event, parse_seconds
+from actionrec.data.own.events.sheet import Sheet, plain_name
+from actionrec.data.own.source_videos import SUFFIXES
 
 # In the order in which they are taken when there are several, with the seconds of one unit.
 UNITS = {"ssmsec": 1.0, "hhmmssms": 1.0, "msec": 0.001}

@@ -13,7 +13,7 @@ from bisect import bisect_left
 from functools import lru_cache
 from itertools import accumulate
 
-from actionrec.data.csv_header import Columns
+from actionrec.data.rows.csv_header import Columns
 
 _BLOCK = 256  # rows that are written out at once, at most
 _MAX_NUMBER = 10**17  # its successors too have the 18 digits that the exact reader knows

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from actionrec.data.clip_table import ClipTable
-from actionrec.data.csv_rows import Stretch
 from actionrec.data.input_checks import AnnotationError, check_id, check_relative_path, shown
-from actionrec.data.label_sets import LabelSets
 from actionrec.data.ragged import Arrays, Texts, ranges, summed
+from actionrec.data.rows.csv_rows import Stretch
+from actionrec.data.rows.label_sets import LabelSets
 
 Pattern = tuple[str, str, str, str]  # clip id, prefix and suffix of the path, labels
 

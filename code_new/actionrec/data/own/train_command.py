@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from actionrec.data.annotations import check_disjoint, read_clips
-from actionrec.data.own_data import MISSING_VIDEOS, OwnData
+from actionrec.data.own.own_data import MISSING_VIDEOS, OwnData
 from actionrec.errors import first_few
 
 MAX_CLASSES = 100_000  # of annotations whose number of classes is not known

@@ -5,10 +5,10 @@ Older versions put the observation's particulars above the header and call the k
 
 from __future__ import annotations
 
-from actionrec.data.events.boris_media import MEDIA, refuse_several_videos, split_over_videos
-from actionrec.data.events.event import Event, parse_seconds
-from actionrec.data.events.sheet import Sheet, find_columns, plain_name, records
 from actionrec.data.input_checks import AnnotationError, shown
+from actionrec.data.own.events.boris_media import MEDIA, refuse_several_videos, split_over_videos
+from actionrec.data.own.events.event import Event, parse_seconds
+from actionrec.data.own.events.sheet import Sheet, find_columns, plain_name, records
 
 COLUMNS = {
     **MEDIA,

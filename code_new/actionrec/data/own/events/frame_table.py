@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from actionrec.data.csv_rows import SPELLINGS
-from actionrec.data.events.event import Event
-from actionrec.data.events.sheet import Sheet
 from actionrec.data.input_checks import AnnotationError
+from actionrec.data.own.events.event import Event
+from actionrec.data.own.events.sheet import Sheet
+from actionrec.data.rows.csv_rows import SPELLINGS
 
 _NEEDED = ("clip", "clip number", "frame", "path", "labels")
 

@@ -1,4 +1,4 @@
-"""One observed behaviour: what every format of `actionrec.data.events` is read into."""
+"""One observed behaviour: what every format of `actionrec.data.own.events` is read into."""
 
 from __future__ import annotations
 

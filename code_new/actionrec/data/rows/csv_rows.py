@@ -10,9 +10,6 @@ from collections.abc import Iterator
 from operator import itemgetter
 from pathlib import Path
 
-from actionrec.data.byte_lines import MAX_LINE_CHARS, ByteLines
-from actionrec.data.csv_header import SPELLINGS, Columns, read_header, refuse_spreadsheet
-from actionrec.data.fast_rows import OrdinaryRows
 from actionrec.data.input_checks import (
     AnnotationError,
     check_id,
@@ -20,6 +17,9 @@ from actionrec.data.input_checks import (
     check_relative_path,
     shown,
 )
+from actionrec.data.rows.byte_lines import MAX_LINE_CHARS, ByteLines
+from actionrec.data.rows.csv_header import SPELLINGS, Columns, read_header, refuse_spreadsheet
+from actionrec.data.rows.fast_rows import OrdinaryRows
 
 __all__ = ["MAX_ROWS", "SPELLINGS", "Row", "Stretch", "read_rows", "read_stretches"]
 

@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 
 from actionrec.data.atomic_file import atomic_file
-from actionrec.data.boxes import read_boxes
 from actionrec.data.class_table import ActionClass
-from actionrec.data.clip_plan import CutSettings, VideoPlan, plan_videos
-from actionrec.data.cut_clips import cut_clips
-from actionrec.data.events import Event, read_events
 from actionrec.data.frame_lists import in_videos
 from actionrec.data.input_checks import AnnotationError, shown
 from actionrec.data.make_annotations import Made, check_free, write_annotations
 from actionrec.data.metadata import Metadata, MetadataClip
-from actionrec.data.name_lists import read_names
-from actionrec.data.source_videos import UnusableVideo, VideoFolder
-from actionrec.data.video_split import choose_validation
+from actionrec.data.own.boxes import read_boxes
+from actionrec.data.own.clip_plan import CutSettings, VideoPlan, plan_videos
+from actionrec.data.own.cut_clips import cut_clips
+from actionrec.data.own.events import Event, read_events
+from actionrec.data.own.name_lists import read_names
+from actionrec.data.own.source_videos import UnusableVideo, VideoFolder
+from actionrec.data.own.video_split import choose_validation
 from actionrec.errors import first_few
 from actionrec.progress import Progress
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from actionrec.data.events.sheet import (
+from actionrec.data.input_checks import AnnotationError, shown
+from actionrec.data.own.events.sheet import (
     DELIMITERS,
     Sheet,
     find_columns,
@@ -21,7 +22,6 @@ from actionrec.data.events.sheet import (
     records,
     split_rows,
 )
-from actionrec.data.input_checks import AnnotationError, shown
 
 PADDING = 0.2
 COLUMNS = {

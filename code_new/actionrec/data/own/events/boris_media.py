@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from actionrec.data.events.event import Event, make_event, parse_seconds
 from actionrec.data.input_checks import AnnotationError, shown
+from actionrec.data.own.events.event import Event, make_event, parse_seconds
 
 MEDIA = {
     "observation": ("Observation id",),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from actionrec.data.events.event import Event, make_event
-from actionrec.data.events.sheet import Sheet, plain_name
 from actionrec.data.input_checks import AnnotationError
-from actionrec.data.source_videos import SUFFIXES
+from actionrec.data.own.events.event import Event, make_event
+from actionrec.data.own.events.sheet import Sheet, plain_name
+from actionrec.data.own.source_videos import SUFFIXES
 
 _VIDEO = {"video", "videoname", "videofile", "videoid", "file", "filename", "clip", "path"}
 _LABEL = {"label", "labels", "behaviour", "behavior", "behaviours", "behaviors", "action", "class"}

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from actionrec.data.boxes import Track
-from actionrec.data.cut_clips import Clip
-from actionrec.data.events import Event
 from actionrec.data.input_checks import AnnotationError, shown
-from actionrec.data.source_videos import SourceVideo, UnusableVideo, VideoFolder, probe
-from actionrec.data.windows import Bout, behaviours_in, window_starts
+from actionrec.data.own.boxes import Track
+from actionrec.data.own.cut_clips import Clip
+from actionrec.data.own.events import Event
+from actionrec.data.own.source_videos import SourceVideo, UnusableVideo, VideoFolder, probe
+from actionrec.data.own.windows import Bout, behaviours_in, window_starts
 from actionrec.errors import first_few
 from actionrec.progress import Progress
 

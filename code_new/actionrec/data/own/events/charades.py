@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from actionrec.data.events.event import Event, make_event, parse_seconds
-from actionrec.data.events.sheet import Sheet, find_columns, records
 from actionrec.data.input_checks import AnnotationError, shown
+from actionrec.data.own.events.event import Event, make_event, parse_seconds
+from actionrec.data.own.events.sheet import Sheet, find_columns, records
 
 COLUMNS = {"video": ("id",), "actions": ("actions",), "length": ("length",)}
 _ACTION = re.compile(r"(\S+) +([0-9.]+) +([0-9.]+)")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from actionrec.data.atomic_file import atomic_file
 from actionrec.data.clip_table import ClipTable
-from actionrec.data.index_file import read_table, write_table
+from actionrec.data.rows.index_file import read_table, write_table
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from actionrec.data.events.sheet import read_text
 from actionrec.data.input_checks import AnnotationError, shown
+from actionrec.data.own.events.sheet import read_text
 
 
 def read_names(path: Path) -> list[tuple[str, str]]:

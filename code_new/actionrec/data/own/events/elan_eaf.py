@@ -11,9 +11,9 @@ import xml.etree.ElementTree as ElementTree  # noqa: S405 - definitions are refu
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-from actionrec.data.events.event import Event, make_event
-from actionrec.data.events.sheet import Sheet, read_text
 from actionrec.data.input_checks import AnnotationError, shown
+from actionrec.data.own.events.event import Event, make_event
+from actionrec.data.own.events.sheet import Sheet, read_text
 from actionrec.errors import SecurityError
 
 # ELAN writes none; entities are how XML is made to grow, or to read other files.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from actionrec.data.events.boris_media import MEDIA, refuse_several_videos, split_over_videos
-from actionrec.data.events.event import Event, make_event, parse_seconds
-from actionrec.data.events.sheet import Sheet, find_columns, records
 from actionrec.data.input_checks import AnnotationError, shown
+from actionrec.data.own.events.boris_media import MEDIA, refuse_several_videos, split_over_videos
+from actionrec.data.own.events.event import Event, make_event, parse_seconds
+from actionrec.data.own.events.sheet import Sheet, find_columns, records
 
 COLUMNS = {
     **MEDIA,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from actionrec.data.events.event import Event, make_event, parse_seconds
-from actionrec.data.events.sheet import Sheet, find_columns, records
 from actionrec.data.input_checks import AnnotationError
+from actionrec.data.own.events.event import Event, make_event, parse_seconds
+from actionrec.data.own.events.sheet import Sheet, find_columns, records
 
 COLUMNS = {
     "video": "video|video name|video file|file|file name|media|media file|media file name|clip"

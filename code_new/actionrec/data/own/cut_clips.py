@@ -21,8 +21,8 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from actionrec.data.atomic_file import atomic_file
-from actionrec.data.boxes import Box, square_crop
-from actionrec.data.source_videos import SUFFIXES, SourceVideo, UnusableVideo
+from actionrec.data.own.boxes import Box, square_crop
+from actionrec.data.own.source_videos import SUFFIXES, SourceVideo, UnusableVideo
 
 # A key frame every 12: training reads a few frames from the middle of a clip.
 ENCODERS = (

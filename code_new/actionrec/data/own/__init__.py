@@ -1,0 +1,1 @@
+"""Clips cut from a lab's own videos, from what was observed in them: see own_data.py."""
