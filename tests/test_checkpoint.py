@@ -470,6 +470,7 @@ def test_make_state_is_complete_and_can_be_saved(tmp_path):
         loss_state={"weights": torch.ones(3)},
         class_names=("eat", "fly", "run"),
         best_map=np.float64(0.5),
+        hashes=file_hashes(run),
     )
     path = checkpoint_path(run.output_dir, 5)
     save_checkpoint(path, state)

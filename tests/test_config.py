@@ -190,7 +190,7 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path):
         ("TRAIN.BATCH_SIZE", -8, "TRAIN.BATCH_SIZE: -8 is too small"),
         ("TEST.NUM_ENSEMBLE_VIEWS", 0, "TEST.NUM_ENSEMBLE_VIEWS: 0 is too small"),
         ("NUM_GPUS", -1, "NUM_GPUS: -1 is too small"),
-        ("NUM_GPUS", 4, "several devices are not supported yet"),
+        ("NUM_GPUS", 3, "cannot be shared equally by 3 processes"),
         ("DATA.TRAIN_CROP_SIZE", 112, "is not a multiple of 32, which slowfast needs; 96 and 128"),
         ("DATA.ENSEMBLE_METHOD", "maxx", "'maxx' is not one of max, mean, sum"),
         ("DATA.MULTI_LABEL", False, "DATA.MULTI_LABEL: False"),

@@ -23,6 +23,20 @@ class Incomplete(UserError):
     exit_code = 3
 
 
+class PeerLost(UserError):
+    """Another process of the run has ended, and says itself why."""
+
+    exit_code = 1
+
+
+class Stopped(UserError):
+    """A signal asked the run to end, and it has: no error, what was done is saved."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 def first_few(values: Sequence[object], shown: int = 10) -> str:
     """`1 2 3 and 4 more`: a message stays one line, however many there are."""
     more = f" and {len(values) - shown} more" if len(values) > shown else ""

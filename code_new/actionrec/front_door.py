@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from actionrec.errors import UserError
+from actionrec import launched
+from actionrec.errors import PeerLost, Stopped, UserError
 
 _OWN = ("actionrec", "losses", "slowfast")
+_OTHERS_SPEAK_SEC = 5.0
 
 
 def require_tree(tree: Path, tool: str) -> None:
@@ -37,13 +41,28 @@ def answer(program: str, work: Callable[[], int], interrupted: str = "") -> int:
             "source .venv/bin/activate",
         )
         return 2
+    except Stopped as stopped:
+        if launched.is_main():
+            _say(program, str(stopped))
+        return stopped.exit_code
     except UserError as error:
+        _let_others_speak(error)
         for line in str(error).splitlines():
             _say(program, f"error: {line}")
         return error.exit_code
     except KeyboardInterrupt:
         _say(program, "; ".join(filter(None, ("interrupted", interrupted))))
         return 130
+
+
+def _let_others_speak(error: UserError) -> None:
+    """Of a run's processes the first to fail, and of equals the main one, gives the message.
+
+    The others wait: the launcher, which sees that one has ended, ends them meanwhile.
+    """
+    if launched.world_size() > 1 and (isinstance(error, PeerLost) or not launched.is_main()):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        time.sleep(_OTHERS_SPEAK_SEC * (2 if isinstance(error, PeerLost) else 1))
 
 
 def _say(program: str, text: str) -> None:

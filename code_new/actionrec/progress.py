@@ -10,6 +10,8 @@ from typing import TextIO, TypeVar
 
 import tqdm
 
+from actionrec import launched
+
 T = TypeVar("T")
 
 _FIRST_LINE_SEC = 5.0
@@ -22,7 +24,7 @@ class Progress:
 
     On a terminal a bar; in a file or a pipe a line after 5 seconds, then one for each tenth, none
     within 30 seconds of the last, and one anyway when the last is 2 minutes old. Lines come when
-    something is done, so one long item can keep them waiting.
+    something is done, so one long item can keep them waiting. Of a run's processes one shows it.
 
         for batch in Progress(len(loader), "validation", "batch").over(loader): ...
 
@@ -39,7 +41,8 @@ class Progress:
         self._start = self._last_line = time.monotonic()
         self._lines, self._tenth = 0, 0  # lines so far, and the tenth that the last one told of
         self._bar: tqdm.tqdm | None = None
-        if self._stream.isatty():
+        self._shown = launched.is_main()
+        if self._shown and self._stream.isatty():
             self._bar = tqdm.tqdm(
                 total=total,
                 desc=what,
@@ -54,7 +57,7 @@ class Progress:
         self._done += count
         if self._bar is not None:
             self._bar.update(count)
-        elif self._is_line_due():
+        elif self._shown and self._is_line_due():
             self._print_line()
 
     def over(self, items: Iterable[T]) -> Iterator[T]:

@@ -53,7 +53,7 @@ class InputSettings:
 
 @dataclass(frozen=True)
 class LoaderSettings:
-    train_batch: int
+    train_batch: int  # clips of one optimizer step, of all processes together
     test_batch: int  # in views for the multi-view test, in clips for validation
     num_workers: int = 2
     pin_memory: bool = False
@@ -80,6 +80,8 @@ class SolverSettings:
     weight_decay: float = 1e-4
     bn_weight_decay: float = 0.0
     zero_wd_1d: bool = False  # no weight decay on biases and other one-dimensional parameters
+    clip_norm: float = 0.0  # greatest L2 norm of all gradients together; 0: any
+    clip_value: float = 0.0  # greatest size of one gradient; 0: any
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,11 @@ class TrainSettings:
     checkpoint: Path | None = None  # initial weights
     inflate: bool = False
     clear_name_pattern: tuple[str, ...] = ()
-    precise_bn_batches: int = 0  # 0: off
+    precise_bn_batches: int = 0  # 0: off; of each process
+    checkpoint_steps: int = 0  # optimizer steps from one save inside an epoch to the next; 0: none
+    keep_checkpoints: int = 0  # files of whole epochs; 0: all
+    accumulate: int = 1  # parts of a process's share of a batch, run one after the other
+    skip_nonfinite: int = 0  # steps that may be left out for a loss or gradient that is not finite
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,11 @@ class RunSettings:
     train: TrainSettings
     test: TestSettings
     output_dir: Path
-    device: str = "cpu"
+    device: str = "cpu"  # cpu | cuda
+    dist_backend: str = "nccl"  # gloo | nccl, between GPUs
+    dist_timeout_sec: int = 1800
+    sync_bn: bool = False
+    precision: str = "float32"  # float32 | bf16 | fp16
     seed: int = 0
     log_period: int = 10
     log_model_info: bool = True

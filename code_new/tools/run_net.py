@@ -48,8 +48,8 @@ def main(argv: list[str]) -> int:
         front_door.require_tree(TREE, "run_net.py")
         from slowfast.ak import runner
 
-        runner.main(Path(args.cfg), overrides, args.init_method)
-        return 0
+        command = [str(TREE / "tools" / "run_net.py"), *argv]
+        return runner.main(Path(args.cfg), overrides, args.init_method, command)
 
     return front_door.answer(
         "run_net",

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
+from actionrec import launched
 from actionrec.data.bad_clips import BadClip, BadClips
 from actionrec.data.dataset import TestDataset, TrainDataset, ValDataset
 from actionrec.errors import UserError
 from actionrec.randomness import epoch_order
+from actionrec.stop_signals import heed_parent_alone
 from actionrec.types import Batch, ClipViews, LoaderSettings
 
 Clips = TrainDataset | ValDataset | TestDataset
@@ -26,12 +28,20 @@ logger = logging.getLogger(__name__)
 
 
 class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """The full batches of one epoch, as lists of (epoch, clip); the rest is left out."""
+    """The full batches of one epoch, as lists of (epoch, clip); the rest is left out.
+
+    Each of several processes gets its share of every batch, and all shares are of one size.
+    """
 
     def __init__(self, num_clips: int, batch: int, seed: int) -> None:
         if batch > num_clips:
             raise UserError(
                 f"TRAIN.BATCH_SIZE {batch} is more than the {num_clips} training clips; lower it"
+            )
+        if batch % launched.world_size():
+            raise UserError(
+                f"TRAIN.BATCH_SIZE: {batch} clips, of all processes together, cannot be shared "
+                f"equally by {launched.world_size()} of them; choose a multiple"
             )
         self.num_clips = num_clips
         self.batch = batch
@@ -51,6 +61,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         order = epoch_order(self.seed, self.epoch, self.num_clips).tolist()
         for step in range(self.start_step, self.num_clips // self.batch):
             clips = order[step * self.batch : (step + 1) * self.batch]
+            clips = clips[launched.rank() :: launched.world_size()]
             yield [(self.epoch, clip) for clip in clips]
 
 
@@ -79,7 +90,7 @@ class ClipLoader(DataLoader):
             pin_memory=settings.pin_memory,
             persistent_workers=num_workers > 0,
             timeout=WORKER_TIMEOUT_SEC if num_workers else 0,
-            worker_init_fn=_one_thread,
+            worker_init_fn=_start_worker,
             # Without one of its own, a loader draws from torch's global generator at every pass.
             generator=torch.Generator(),
             **options,
@@ -119,9 +130,15 @@ def train_loader(
 def val_loader(
     dataset: ValDataset, settings: LoaderSettings, bad_clips: BadClips | None = None
 ) -> ClipLoader:
-    """Batches of tensors in the order of the annotation, the last one as large as it comes."""
-    size = settings.test_batch
-    return ClipLoader(dataset, settings, bad_clips, batch_size=size, collate_fn=_collate)
+    """Batches of tensors in the order of the annotation, the last one as large as it comes.
+
+    Each of several processes gets every n-th of them, where n are at work.
+    """
+    # Whole batches are shared out: a score may depend, in its last bit, on the others of its batch.
+    clips, size = range(len(dataset)), settings.test_batch
+    batches = [clips[start : start + size] for start in range(0, len(clips), size)]
+    shares = batches[launched.rank() :: launched.world_size()]
+    return ClipLoader(dataset, settings, bad_clips, batch_sampler=shares, collate_fn=_collate)
 
 
 def test_loader(
@@ -129,6 +146,7 @@ def test_loader(
 ) -> ClipLoader:
     """One ClipViews a clip, in the order of the annotation; cut them with `view_batches`.
 
+    Each of several processes gets every n-th clip, where n are at work.
     Bad clips never end it, however many: hours of scores are not lost.
     """
     # Arrays travel through pipes: a bank may be larger than the shared memory that containers have.
@@ -139,6 +157,7 @@ def test_loader(
         bad_clips,
         may_end_run=False,
         batch_size=None,
+        sampler=range(launched.rank(), len(dataset), launched.world_size()),
         collate_fn=_with_bad,
         prefetch_factor=1 if settings.num_workers else None,
     )
@@ -200,7 +219,8 @@ def _num_workers(wanted: int) -> int:
     return min(wanted, num_cores)
 
 
-def _one_thread(worker: int) -> None:
+def _start_worker(worker: int) -> None:
     """Workers share the cores: threads in each would only wait for one another."""
+    heed_parent_alone()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import logging
 import platform
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 import torch
 
+from actionrec import launched
 from actionrec.data.dev_split import dev_split_path
 from actionrec.engine import checkpoint_file
 from actionrec.engine.checkpoint_file import TornCheckpoint
@@ -43,7 +43,13 @@ class CheckpointState(TypedDict, total=False):
     hashes: dict[str, str]  # sha256 of train.csv, val.csv, dev.txt and config
     base: str  # where the SlowFast tree came from: git | wheel | custom
     best_map: float | None  # of the validations so far
+    history: list[list[float]]  # [finished epochs, mAP] of each of them, in order
+    epoch_losses: list[float]  # sum and number of the losses of the `step` steps
+    skipped_steps: int  # left out as their loss or gradient was not finite
+    scaler_state: dict[str, Any]  # of the gradient scaler of fp16
     versions: dict[str, str]
+    threads: int  # of torch, in each process
+    world_size: int  # processes
 
 
 class Resume(NamedTuple):
@@ -58,6 +64,12 @@ def checkpoint_path(output_dir: Path, epoch: int, step: int | None = None) -> Pa
     """The file after `epoch` finished epochs, and `step` steps of the next one where given."""
     at_step = "" if step is None else f"_step_{step:06d}"
     return Path(output_dir) / "checkpoints" / f"checkpoint_epoch_{epoch:05d}{at_step}.pyth"
+
+
+def resume_order(path: Path) -> tuple[int, int] | None:
+    """(finished epochs, steps of the next) by the name of a file; None: of another name."""
+    match = _NAME.fullmatch(path.name)
+    return (int(match[1]), int(match[2] or 0)) if match else None
 
 
 def best_path(output_dir: Path) -> Path:
@@ -75,6 +87,11 @@ def make_state(
     loss_state: dict[str, Any],
     class_names: Sequence[str],
     best_map: float | None,
+    hashes: dict[str, str],
+    history: Sequence[tuple[int, float]] = (),
+    epoch_losses: tuple[float, int] = (0.0, 0),
+    skipped_steps: int = 0,
+    scaler_state: dict[str, Any] | None = None,
 ) -> CheckpointState:
     """A run at one moment, as CheckpointState describes it."""
     return CheckpointState(
@@ -88,15 +105,40 @@ def make_state(
         class_names=list(class_names),
         thresholds=None,
         input=input_geometry(settings),
-        hashes=file_hashes(settings),
+        hashes=hashes,
         base=settings.base,
         best_map=None if best_map is None else float(best_map),
+        history=[[epoch, float(score)] for epoch, score in history],
+        epoch_losses=[float(value) for value in epoch_losses],
+        skipped_steps=skipped_steps,
+        scaler_state=scaler_state or {},
         versions={
             "python": platform.python_version(),
             "torch": str(torch.__version__),
             "numpy": np.__version__,
         },
+        threads=torch.get_num_threads(),
+        world_size=launched.world_size(),
     )
+
+
+def other_surroundings(state: dict[str, Any]) -> list[str]:
+    """What differs here from where `state` was saved, of what decides the last bits of a sum."""
+    here: dict[str, Any] = {
+        "torch": str(torch.__version__),
+        "threads": torch.get_num_threads(),
+        "processes": launched.world_size(),
+    }
+    there = {
+        "torch": state.get("versions", {}).get("torch"),
+        "threads": state.get("threads"),
+        "processes": state.get("world_size"),
+    }
+    return [
+        f"{name}: {there[name]} when it was saved, {value} now"
+        for name, value in here.items()
+        if there[name] not in (None, value)
+    ]
 
 
 def save_checkpoint(path: Path, state: CheckpointState) -> None:
@@ -137,9 +179,7 @@ def find_resume(output_dir: Path) -> Resume | None:
     """
     folder = checkpoint_path(output_dir, 0).parent
     named = [
-        ((int(match[1]), int(match[2] or 0)), path)
-        for path in folder.glob("*")
-        if (match := _NAME.fullmatch(path.name))
+        (order, path) for path in folder.glob("*") if (order := resume_order(path)) is not None
     ]
     torn: dict[Path, str] = {}
     for _, path in sorted(named, reverse=True):
@@ -195,18 +235,11 @@ def file_hashes(settings: RunSettings) -> dict[str, str]:
     paths["dev.txt"] = dev_split_path(settings.data.dev_split, folder)
     for name, path in paths.items():
         if path is not None and path.is_file():
-            status = path.stat()
-            hashes[name] = _file_sha256(path, status.st_size, status.st_mtime_ns)
+            with path.open("rb") as file:
+                hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return hashes
 
 
 def selection_hash(hashes: dict[str, str]) -> str | None:
     """Of `file_hashes`, that of the clips on which checkpoints are chosen."""
     return hashes.get("dev.txt", hashes.get("val.csv"))
-
-
-@functools.lru_cache(maxsize=4)
-def _file_sha256(path: Path, size: int, modified_ns: int) -> str:
-    """Hashed once as long as size and time stay: a real train.csv has 200 MB."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from actionrec import launched
 from actionrec.data.bad_clips import BadClips
 from actionrec.data.batching import test_loader
 from actionrec.data.dataset import TestDataset
 from actionrec.data.splits import Splits
-from actionrec.engine import checkpoint
+from actionrec.engine import checkpoint, distributed
 from actionrec.engine.evaluate import score_views
 from actionrec.engine.logging import log_json_stats
 from actionrec.engine.results import save_results
@@ -64,6 +65,8 @@ def final_test(
 ) -> None:
     """Test `model`, whose weights are those of the checkpoint `tested`.
 
+    Each of several processes scores a share of the clips, and the main one concludes.
+
     Saving and the metric do not keep each other back. Raises UserError for what failed, and
     Incomplete when clips could not be read: these keep their place among the saved scores, as NaN,
     and the metric is over the others.
@@ -71,14 +74,30 @@ def final_test(
     data, clips = settings.data, splits.val
     num_views = data.num_views * data.num_crops
     ensemble = ViewEnsemble(len(clips), data.num_classes, num_views, settings.metrics.ensemble)
+    shares = test_loader(TestDataset(clips, splits.val_source, data), settings.loader, bad_clips)
     score_views(
         model,
-        test_loader(TestDataset(clips, splits.val_source, data), settings.loader, bad_clips),
+        shares,
         ensemble,
-        num_clips=len(clips),
+        num_clips=len(shares),
         batch_size=settings.loader.test_batch,
         log_period=settings.log_period,
     )
+    ensemble.merge(distributed.sum_array)
+    bad_clips.merge(distributed.gather_texts, may_end_run=False)
+    if launched.is_main():
+        _conclude(settings, splits, ensemble, tested, bad_clips)
+    distributed.wait_for_all()
+
+
+def _conclude(
+    settings: RunSettings,
+    splits: Splits,
+    ensemble: ViewEnsemble,
+    tested: Path,
+    bad_clips: BadClips,
+) -> None:
+    data, clips = settings.data, splits.val
     read = np.flatnonzero(ensemble.complete())
     if not len(read):
         raise UserError(f"none of the {len(clips)} test clips could be read, see above")

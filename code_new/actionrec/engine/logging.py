@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
+from actionrec import launched
 from actionrec.errors import UserError
 
 LOG_NAME = "stdout.log"
@@ -29,15 +30,17 @@ logger = logging.getLogger(__name__)
 def setup_logging(output_dir: Path | None = None) -> None:
     """Send records from INFO on to the console and, appended, to `output_dir`/stdout.log.
 
-    Makes the folder. A second call replaces the handlers of the first. Raises UserError where it
-    cannot write.
+    Makes the folder. A second call replaces the handlers of the first. Of the processes of a run
+    the main one alone logs. Raises UserError where it cannot write.
     """
     root = logging.getLogger()
     for handler in [h for h in root.handlers if isinstance(h.formatter, _LineFormatter)]:
         root.removeHandler(handler)
         handler.close()
-    handlers: list[logging.Handler] = [_ConsoleHandler(sys.stdout)]
-    if output_dir is not None:
+    handlers: list[logging.Handler] = [logging.NullHandler()]
+    if launched.is_main():
+        handlers = [_ConsoleHandler(sys.stdout)]
+    if launched.is_main() and output_dir is not None:
         handlers.append(_open_log(Path(output_dir)))
     for handler in handlers:
         handler.setFormatter(_LineFormatter())

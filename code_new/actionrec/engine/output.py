@@ -23,6 +23,7 @@ MAY_CHANGE = tuple(
     (
         "OUTPUT_DIR TEST. TENSORBOARD. DATA_LOADER. LOG_PERIOD LOG_MODEL_INFO NUM_GPUS METRICS. "
         "ENGINE TRAIN.AUTO_RESUME TRAIN.ENABLE TRAIN.CHECKPOINT_ TRAIN.EVAL_PERIOD "
+        "TRAIN.KEEP_CHECKPOINTS TRAIN.SKIP_NONFINITE TRAIN.EARLY_STOP_PATIENCE DIST_ "
         "DATA.ENSEMBLE_METHOD DATA.TEST_CROP_SIZE DATA.PATH_ DATA.VIDEO_PREFIX DATA.SOURCE "
         "DATA.DEV_SPLIT "
         "SHARD_ID DIST_BACKEND MODEL.SINGLE_PATHWAY_ARCH MODEL.MULTI_PATHWAY_ARCH"
@@ -43,12 +44,12 @@ def prepare_output(folder: Path) -> None:
         raise UserError(f"OUTPUT_DIR: {folder} cannot be written: {error.strerror}") from None
 
 
-def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
+def flat_settings(content: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(content, dict):
         return {prefix.rstrip("."): content}
     flat: dict[str, Any] = {}
     for key, value in content.items():
-        flat |= _flat(value, f"{prefix}{key}.")
+        flat |= flat_settings(value, f"{prefix}{key}.")
     return flat
 
 
@@ -59,12 +60,12 @@ def changed_settings(state: dict[str, Any], config_yaml: str, path: Path) -> lis
     Raises UserError where the checkpoint, at `path`, holds no configuration.
     """
     try:
-        stored = _flat(yaml.safe_load(state["cfg"]))
+        stored = flat_settings(yaml.safe_load(state["cfg"]))
     except (KeyError, yaml.YAMLError):
         raise UserError(
             f"{path}: holds no configuration of its run; give this run an OUTPUT_DIR of its own"
         ) from None
-    current = _flat(yaml.safe_load(config_yaml))
+    current = flat_settings(yaml.safe_load(config_yaml))
     changed = [
         f"{name} was {stored[name]!r} and is {current[name]!r}"
         for name in sorted(stored.keys() & current.keys())

@@ -11,18 +11,30 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from actionrec import launched
 from actionrec.data.bad_clips import BadClips
 from actionrec.data.splits import Splits, load_splits
-from actionrec.engine import checkpoint
+from actionrec.engine import checkpoint, distributed
+from actionrec.engine.agreement import require_agreement
+from actionrec.engine.checkpoint_writer import CheckpointWriter
 from actionrec.engine.criterion import build_criterion, check_loss
 from actionrec.engine.final_test import check_same_input, final_test
 from actionrec.engine.initial_weights import load_exactly, load_initial_weights
 from actionrec.engine.logging import log_to_file, setup_logging
-from actionrec.engine.output import check_same_run, prepare_output, set_aside_checkpoints
-from actionrec.engine.train import Training, train
-from actionrec.errors import UserError
+from actionrec.engine.output import (
+    check_same_run,
+    prepare_output,
+    set_aside_checkpoints,
+)
+from actionrec.engine.output_lock import OutputLock
+from actionrec.engine.sync_batch_norm import synchronise
+from actionrec.engine.train import train
+from actionrec.engine.training import Training
+from actionrec.errors import Stopped, UserError
+from actionrec.models.precision import Precision
 from actionrec.models.video_model import VideoModel
 from actionrec.randomness import seed_start
+from actionrec.stop_signals import StopSignals
 from actionrec.types import RunSettings
 from losses import Loss
 
@@ -38,23 +50,45 @@ class Weights(NamedTuple):
 
 
 def run(settings: RunSettings, build_model: Callable[[], nn.Module]) -> None:
-    """Train and test as `settings` say. Raises UserError for what a user can mend."""
-    device = _device(settings)
+    """Train and test as `settings` say, as one of the processes that torchrun may have started.
+
+    Raises UserError for what a user can mend, and Stopped after SIGTERM or SIGUSR1.
+    """
     if settings.train.enable:
         check_loss(settings.loss)
+    device = distributed.start(settings.device, settings.dist_backend, settings.dist_timeout_sec)
     prepare_output(settings.output_dir)
-    setup_logging(settings.output_dir)
-    try:
-        _run(settings, build_model, device)
-    except UserError as error:
-        log_to_file(logging.ERROR, str(error))  # the console gets it from the front door
-        raise
+    with OutputLock(settings.output_dir):
+        setup_logging(settings.output_dir)
+        try:
+            with distributed.peers_may_be_lost(), StopSignals() as stop:
+                _run(settings, build_model, device, stop)
+        except Stopped as stopped:
+            log_to_file(logging.WARNING, str(stopped))
+            raise
+        except UserError as error:
+            log_to_file(logging.ERROR, str(error))  # the console gets it from the front door
+            raise
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"TRAIN.BATCH_SIZE, TEST.BATCH_SIZE: the memory of {device} is full "
+                f"({str(error).partition('. ')[0]}); lower them, or set TRAIN.ACCUMULATE 2 or "
+                "more, or TRAIN.PRECISION bf16"
+            ) from error
+    distributed.finish()
 
 
-def _run(settings: RunSettings, build_model: Callable[[], nn.Module], device: torch.device) -> None:
+def _run(
+    settings: RunSettings,
+    build_model: Callable[[], nn.Module],
+    device: torch.device,
+    stop: StopSignals,
+) -> None:
     # What is wrong with a checkpoint is told before the data are read.
     start = _weights_to_start_from(settings) if settings.train.enable else None
     to_test = _weights_to_test(settings)
+    weights = start or to_test
+    require_agreement(settings, None if weights is None else weights.path)
     splits = load_splits(settings)
     criterion = None
     if settings.train.enable:
@@ -65,10 +99,14 @@ def _run(settings: RunSettings, build_model: Callable[[], nn.Module], device: to
             max_epoch=settings.solver.max_epoch,
         )
     seed_start(settings.seed)
-    model = VideoModel(build_model(), settings.input).to(device)
+    backbone = build_model()
+    if settings.sync_bn and launched.world_size() > 1:
+        backbone = synchronise(backbone, device.type)
+    precision = Precision(settings.precision, device.type)
+    model = VideoModel(backbone, settings.input, precision).to(device)
     if settings.log_model_info:
         parameters = sum(p.numel() for p in model.backbone.parameters())
-        logger.info("%s: %s parameters, on %s", settings.arch, f"{parameters:,}", device)
+        logger.info("%s: %s parameters, on %s", settings.arch, f"{parameters:,}", _where(device))
     bad_clips = BadClips(
         settings.data.bad_clips,
         settings.data.max_bad_fraction,
@@ -77,7 +115,7 @@ def _run(settings: RunSettings, build_model: Callable[[], nn.Module], device: to
     tested = None
     if criterion is not None:
         started = time.monotonic()
-        tested = _train(settings, splits, model, criterion, start, bad_clips)
+        tested = _train(settings, splits, model, criterion, start, bad_clips, stop)
         logger.info("training took %.0f s", time.monotonic() - started)
     if settings.test.enable and _is_yet_to_come(settings):
         to_test = _named_test_weights(settings)
@@ -90,13 +128,9 @@ def _run(settings: RunSettings, build_model: Callable[[], nn.Module], device: to
         final_test(settings, splits, model, tested, bad_clips)
 
 
-def _device(settings: RunSettings) -> torch.device:
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            "NUM_GPUS: 1, but torch sees no GPU here; use NUM_GPUS 0 for the CPU, or install the "
-            "CUDA build of torch (prepare_dir_AR.sh --torch)"
-        )
-    return torch.device(settings.device)
+def _where(device: torch.device) -> str:
+    count = launched.world_size()
+    return str(device) if count == 1 else f"{count} processes, the first on {device}"
 
 
 def _weights_to_start_from(settings: RunSettings) -> Weights | None:
@@ -154,14 +188,26 @@ def _train(
     criterion: Loss,
     start: Weights | None,
     bad_clips: BadClips,
+    stop: StopSignals,
 ) -> Path:
     """Resume or start, then train; returns the last checkpoint."""
-    training = Training.start(settings, splits, model, criterion, bad_clips)
-    if start is None or not start.resumes:
+    with CheckpointWriter(settings.train.keep_checkpoints) as writer:
+        training = Training.start(settings, splits, model, criterion, bad_clips, writer, stop)
+        _begin(training, start)
+        train(training)
+    distributed.wait_for_all()  # the last checkpoint is on the disk
+    return checkpoint.checkpoint_path(settings.output_dir, training.epoch)
+
+
+def _begin(training: Training, start: Weights | None) -> None:
+    """Bring `training` to where it starts from: a checkpoint of its own, or initial weights."""
+    settings, model = training.settings, training.model
+    if launched.is_main() and (start is None or not start.resumes):
         set_aside_checkpoints(settings.output_dir)
     if start is not None and start.resumes:
         training.restore(start.state)
-        logger.info("resumed from %s, epoch %d is next", start.path, training.epoch + 1)
+        after = f" after step {training.step}" if training.step else ""
+        logger.info("resumed from %s, epoch %d%s is next", start.path, training.epoch + 1, after)
     elif start is not None:
         report = load_initial_weights(
             model.backbone,
@@ -173,5 +219,3 @@ def _train(
         for line in report.lines():
             logger.info("%s", line)
         logger.info("training starts at epoch 1 with a new optimizer")
-    train(training)
-    return checkpoint.checkpoint_path(settings.output_dir, settings.solver.max_epoch)

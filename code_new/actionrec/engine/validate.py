@@ -12,12 +12,14 @@ from actionrec.data.bad_clips import BadClips
 from actionrec.data.batching import val_loader
 from actionrec.data.dataset import ValDataset
 from actionrec.data.splits import Splits
+from actionrec.engine import distributed
 from actionrec.engine.evaluate import score_clips
 from actionrec.engine.logging import log_json_stats, val_epoch_stats, val_iter_stats
 from actionrec.engine.scalars import ScalarWriter
 from actionrec.metrics.protocols import MapSummary, summarize
 from actionrec.models.video_model import VideoModel
 from actionrec.progress import Progress
+from actionrec.stop_signals import StopSignals
 from actionrec.types import Batch, RunSettings
 
 logger = logging.getLogger(__name__)
@@ -30,17 +32,26 @@ class Validation:
         self.settings, self.splits = settings, splits
         self.clips, source = splits.validation
         dataset = ValDataset(self.clips, source, settings.data)
+        self.bad_clips = bad_clips
         self.batches = val_loader(dataset, settings.loader, bad_clips)
 
-    def evaluate(self, model: VideoModel, epoch: int, scalars: ScalarWriter) -> MapSummary:
-        """Score, log and return the mAP after `epoch`, counted from 0."""
+    def evaluate(
+        self, model: VideoModel, epoch: int, scalars: ScalarWriter, stop: StopSignals
+    ) -> MapSummary:
+        """Score, log and return the mAP after `epoch`, counted from 0.
+
+        Each of several processes scores a share of the batches; all get the mAP of the whole.
+        Raises Stopped after a signal.
+        """
         started = time.monotonic()
         scores, targets, read = score_clips(
             model,
-            self._logged(epoch),
+            self._logged(epoch, stop),
             len(self.clips),
             self.settings.data.num_classes,
         )
+        scores, targets, read = map(distributed.sum_array, (scores, targets, read))
+        self.bad_clips.merge(distributed.gather_texts)
         if not read.all():
             logger.warning(
                 "validation of %d of %d clips: the others could not be read, see above",
@@ -62,12 +73,13 @@ class Validation:
             scalars.write(f"Val/mAP_{name}", getattr(summary, name), epoch)
         return summary
 
-    def _logged(self, epoch: int) -> Iterator[Batch | None]:
+    def _logged(self, epoch: int, stop: StopSignals) -> Iterator[Batch | None]:
         """The batches, with a `val_iter` line every LOG_PERIOD of them."""
         started = time.monotonic()
         batches = Progress(len(self.batches), "validation", "batch").over(self.batches)
         for iteration, batch in enumerate(batches):
             yield batch
+            stop.check(f"epoch {epoch + 1} is saved, its validation was not finished")
             if (iteration + 1) % self.settings.log_period == 0:
                 took = (time.monotonic() - started) / (iteration + 1)
                 stats = val_iter_stats(

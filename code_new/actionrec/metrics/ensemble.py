@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -44,6 +46,11 @@ class ViewEnsemble:
                 )
             self._scores[clip, view] = row
             self._seen[clip, view] = True
+
+    def merge(self, sum_over_processes: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Take the views that other processes collected; each view comes from one of them."""
+        self._scores = sum_over_processes(self._scores)
+        self._seen = sum_over_processes(self._seen)
 
     def complete(self) -> np.ndarray:
         """(K,) bool: the clips all of whose views were added."""

@@ -19,8 +19,13 @@ class VideoInput(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, settings: InputSettings) -> None:
+    def __init__(
+        self,
+        settings: InputSettings,
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ) -> None:
         super().__init__()
+        self.memory_format = memory_format
         self.bgr = settings.bgr
         self.alpha = settings.alpha
         # Not persistent: a checkpoint holds the names of the model alone.
@@ -36,10 +41,11 @@ class VideoInput(nn.Module):
         pixels = (frames.to(self.mean.dtype) / 255.0 - self.mean) / self.std
         if self.bgr:
             pixels = pixels.flip(-1)
-        fast = pixels.permute(0, 4, 1, 2, 3).contiguous()
+        fast = pixels.permute(0, 4, 1, 2, 3).contiguous(memory_format=self.memory_format)
         if self.alpha is None:
             return [fast]
         num_frames = fast.shape[2]
         # On the CPU: other devices round linspace differently, and a frame would change.
         rows = torch.linspace(0, num_frames - 1, num_frames // self.alpha).long()
-        return [fast.index_select(2, rows.to(fast.device)), fast]
+        slow = fast.index_select(2, rows.to(fast.device))
+        return [slow.contiguous(memory_format=self.memory_format), fast]

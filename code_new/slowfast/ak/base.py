@@ -91,7 +91,7 @@ def build_model(cfg: CfgNode) -> nn.Module:
     position and averages the positions.
     """
     cfg = cfg.clone()
-    cfg.BN.NORM_TYPE = "batchnorm"  # with one device there is nothing to synchronise
+    cfg.BN.NORM_TYPE = "batchnorm"  # synchronised by our engine, where there are several processes
     build = _build_from_git if kind() == "git" else _build_from_wheel
     try:
         return build(cfg)

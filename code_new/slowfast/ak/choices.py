@@ -9,6 +9,7 @@ from typing import Any
 
 from fvcore.common.config import CfgNode
 
+from actionrec import launched
 from actionrec.errors import nearest
 from slowfast.ak.model_choices import check_model
 from slowfast.ak.paths import elsewhere
@@ -38,6 +39,14 @@ AT_LEAST: dict[str, float] = {
     "BN.NUM_BATCHES_PRECISE": 0,
     "DATA_LOADER.NUM_WORKERS": 0,
     "NUM_GPUS": 0,
+    "NUM_SHARDS": 1,
+    "DIST_TIMEOUT_SEC": 1,
+    "TRAIN.CHECKPOINT_STEPS": 0,
+    "TRAIN.KEEP_CHECKPOINTS": 0,
+    "TRAIN.ACCUMULATE": 1,
+    "TRAIN.SKIP_NONFINITE": 0,
+    "SOLVER.CLIP_GRAD_L2NORM": 0,
+    "SOLVER.CLIP_GRAD_VAL": 0,
     "LOG_PERIOD": 1,
     "RNG_SEED": 0,
 }
@@ -53,6 +62,8 @@ ONE_OF: dict[str, tuple[Any, ...]] = {
     "MODEL.HEAD_ACT": ("sigmoid", "softmax"),
     "SOLVER.OPTIMIZING_METHOD": ("sgd", "adam", "adamw"),
     "BN.NORM_TYPE": ("batchnorm", "sync_batchnorm"),
+    "DIST_BACKEND": ("nccl", "gloo"),
+    "TRAIN.PRECISION": ("float32", "bf16", "fp16"),
 }
 
 
@@ -115,6 +126,13 @@ def _files(cfg: CfgNode) -> Iterator[str]:
             yield f"{name}: no such file: {value}"
 
 
+def num_processes(cfg: CfgNode) -> int:
+    """Processes of the run on all machines: those that torchrun started, else those to start."""
+    return (
+        launched.world_size() if launched.is_launched() else max(cfg.NUM_GPUS, 1) * cfg.NUM_SHARDS
+    )
+
+
 def is_of_this_run(cfg: CfgNode, name: str, value: str) -> bool:
     """Whether the training that comes first may write this checkpoint, as it does best.pyth."""
     written = cfg.TRAIN.ENABLE and name == "TEST.CHECKPOINT_FILE_PATH"
@@ -139,10 +157,17 @@ def _combinations(cfg: CfgNode) -> Iterator[str]:
         )
     if not cfg.DATA.MULTI_LABEL:
         yield "DATA.MULTI_LABEL: False, but these data sets have several labels a clip; set it True"
-    if cfg.NUM_GPUS > 1 or cfg.NUM_SHARDS > 1:
+    if not 0 <= cfg.SHARD_ID < cfg.NUM_SHARDS:
         yield (
-            f"NUM_GPUS: {cfg.NUM_GPUS}, NUM_SHARDS: {cfg.NUM_SHARDS}: several devices are not "
-            "supported yet; use NUM_GPUS 1 (or 0 for the CPU)"
+            f"SHARD_ID: {cfg.SHARD_ID} is no number of {cfg.NUM_SHARDS} machines (NUM_SHARDS); "
+            "they count from 0"
+        )
+    processes = num_processes(cfg)
+    clips = cfg.TRAIN.BATCH_SIZE * cfg.NUM_SHARDS
+    if cfg.TRAIN.ENABLE and clips % processes:
+        yield (
+            f"TRAIN.BATCH_SIZE: {clips} clips of a step cannot be shared equally by {processes} "
+            "processes; choose a multiple"
         )
     for phase in ("TRAIN", "TEST"):
         if cfg[phase].CHECKPOINT_TYPE != "pytorch":

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from fvcore.common.config import CfgNode
 
+from actionrec import launched
 from actionrec.data import DATASETS
 from actionrec.errors import UserError, nearest
 from slowfast.ak import base
+from slowfast.ak.choices import num_processes
 from slowfast.ak.config import merge
 from slowfast.ak.settings import make_settings
 
@@ -54,10 +57,13 @@ def _is_on(cfg: CfgNode, section: str) -> bool:
     return bool(cfg.ENABLE)
 
 
-def main(config_file: Path, overrides: list[str], init_method: str = "") -> None:
-    """Train and test as the configuration says. Raises UserError for what a user can mend.
+def main(
+    config_file: Path, overrides: list[str], init_method: str = "", command: Sequence[str] = ()
+) -> int:
+    """Train and test as the configuration says; returns the exit status.
 
-    init_method: where the machines of upstream's loop meet, as its own option says.
+    init_method: where several machines meet, `tcp://host:port`; command: the script and its
+    arguments, to start it again in several processes. Raises UserError for what a user can mend.
     """
     cfg = base.default_config()
     problems = merge(cfg, config_file, overrides)
@@ -68,9 +74,26 @@ def main(config_file: Path, overrides: list[str], init_method: str = "") -> None
     if engine == "upstream":
         from slowfast.ak import upstream
 
+        if launched.world_size() > 1:
+            raise UserError(
+                "ENGINE upstream: SlowFast's own loop starts its processes itself; run it without "
+                "torchrun, NUM_GPUS says how many"
+            )
         upstream.run(cfg, problems, init_method)
-        return
+        return 0
     settings = make_settings(cfg, problems)
+    if not launched.is_launched() and num_processes(cfg) > 1:
+        from actionrec.engine.launch import launch
+
+        return launch(
+            command,
+            processes=max(cfg.NUM_GPUS, 1),
+            machines=cfg.NUM_SHARDS,
+            machine=cfg.SHARD_ID,
+            meeting_point=init_method,
+            timeout_sec=cfg.DIST_TIMEOUT_SEC,
+        )
     from actionrec.engine.run import run  # imports torch, after every check that does not need it
 
     run(settings, lambda: base.build_model(cfg))
+    return 0

@@ -31,7 +31,7 @@ from slowfast.ak.choices import check_choices
 ACTED_ON = (
     "ENGINE DATA.* LOSS.* METRICS.* RESNET.* NONLOCAL.* SLOWFAST.* X3D.* MODEL.* SOLVER.* "
     "TRAIN.* TEST.* BN.USE_PRECISE_STATS BN.NUM_BATCHES_PRECISE BN.WEIGHT_DECAY BN.NORM_TYPE "
-    "BN.NUM_SYNC_DEVICES NUM_GPUS NUM_SHARDS SHARD_ID OUTPUT_DIR RNG_SEED "
+    "NUM_GPUS NUM_SHARDS SHARD_ID OUTPUT_DIR RNG_SEED DIST_TIMEOUT_SEC "
     "LOG_PERIOD LOG_MODEL_INFO DIST_BACKEND DATA_LOADER.NUM_WORKERS DATA_LOADER.PIN_MEMORY "
     "TENSORBOARD.ENABLE TENSORBOARD.LOG_DIR TENSORBOARD.CLASS_NAMES_PATH"
 ).split()
@@ -119,16 +119,17 @@ def _data(cfg: CfgNode) -> DataSettings:
 
 def _solver(cfg: CfgNode) -> SolverSettings:
     solver = cfg.SOLVER
+    scale = cfg.NUM_SHARDS if solver.BASE_LR_SCALE_NUM_SHARDS else 1
     return SolverSettings(
-        base_lr=solver.BASE_LR,
+        base_lr=solver.BASE_LR * scale,
         max_epoch=solver.MAX_EPOCH,
         policy=solver.LR_POLICY,
         steps=tuple(solver.STEPS),
         lrs=tuple(solver.LRS),
-        cosine_end_lr=solver.COSINE_END_LR,
+        cosine_end_lr=solver.COSINE_END_LR * scale,
         cosine_after_warmup=solver.COSINE_AFTER_WARMUP,
         warmup_epochs=solver.WARMUP_EPOCHS,
-        warmup_start_lr=solver.WARMUP_START_LR,
+        warmup_start_lr=solver.WARMUP_START_LR * scale,
         method=solver.OPTIMIZING_METHOD,
         momentum=solver.MOMENTUM,
         dampening=solver.DAMPENING,
@@ -136,6 +137,8 @@ def _solver(cfg: CfgNode) -> SolverSettings:
         weight_decay=solver.WEIGHT_DECAY,
         bn_weight_decay=cfg.BN.WEIGHT_DECAY,
         zero_wd_1d=solver.ZERO_WD_1D_PARAM,
+        clip_norm=solver.CLIP_GRAD_L2NORM,
+        clip_value=solver.CLIP_GRAD_VAL,
     )
 
 
@@ -150,6 +153,10 @@ def _train(cfg: CfgNode) -> TrainSettings:
         inflate=train.CHECKPOINT_INFLATE,
         clear_name_pattern=tuple(train.CHECKPOINT_CLEAR_NAME_PATTERN),
         precise_bn_batches=cfg.BN.NUM_BATCHES_PRECISE if cfg.BN.USE_PRECISE_STATS else 0,
+        checkpoint_steps=train.CHECKPOINT_STEPS,
+        keep_checkpoints=train.KEEP_CHECKPOINTS,
+        accumulate=train.ACCUMULATE,
+        skip_nonfinite=train.SKIP_NONFINITE,
     )
 
 
@@ -180,7 +187,7 @@ def make_settings(cfg: CfgNode, problems: list[str]) -> RunSettings:
             alpha=cfg.SLOWFAST.ALPHA if cfg.MODEL.ARCH == "slowfast" else None,
         ),
         loader=LoaderSettings(
-            train_batch=cfg.TRAIN.BATCH_SIZE,
+            train_batch=cfg.TRAIN.BATCH_SIZE * cfg.NUM_SHARDS,
             test_batch=cfg.TEST.BATCH_SIZE,
             num_workers=cfg.DATA_LOADER.NUM_WORKERS,
             pin_memory=cfg.DATA_LOADER.PIN_MEMORY and cfg.NUM_GPUS > 0,
@@ -207,6 +214,10 @@ def make_settings(cfg: CfgNode, problems: list[str]) -> RunSettings:
         ),
         output_dir=Path(cfg.OUTPUT_DIR),
         device="cuda" if cfg.NUM_GPUS else "cpu",
+        dist_backend=cfg.DIST_BACKEND,
+        dist_timeout_sec=cfg.DIST_TIMEOUT_SEC,
+        sync_bn=cfg.BN.NORM_TYPE == "sync_batchnorm",
+        precision=cfg.TRAIN.PRECISION,
         seed=cfg.RNG_SEED,
         log_period=cfg.LOG_PERIOD,
         log_model_info=cfg.LOG_MODEL_INFO,

@@ -61,6 +61,39 @@ KEYS: dict[str, Key] = {
         "Scaled pixels are whole grey levels (uint8, on average 0.3 or less from SlowFast's), or "
         "SlowFast's own (float32, at most 0.001 grey levels off; four times the memory).",
     ),
+    "TRAIN.CHECKPOINT_STEPS": Key(
+        0,
+        "steps",
+        "Save every so many optimizer steps within an epoch too; 0: after epochs only.",
+    ),
+    "TRAIN.KEEP_CHECKPOINTS": Key(
+        0,
+        "files",
+        "How many checkpoints of whole epochs stay, the newest, beside best.pyth; 0: all.",
+    ),
+    "TRAIN.PRECISION": Key(
+        "float32",
+        "float32, bf16, fp16",
+        "Number format of convolutions; fp16 scales the gradients, bf16 need not.",
+    ),
+    "TRAIN.ACCUMULATE": Key(
+        1,
+        "parts",
+        "Run a batch in so many parts, one after the other: the same step, less memory "
+        "(batch norm sees a part).",
+    ),
+    "TRAIN.SKIP_NONFINITE": Key(
+        0,
+        "steps",
+        "So many steps whose loss or gradient is NaN or infinite are left out before a run ends.",
+    ),
+    "SOLVER.CLIP_GRAD_L2NORM": Key(
+        0.0, "", "Gradients are scaled down to this norm, all together; 0: never."
+    ),
+    "SOLVER.CLIP_GRAD_VAL": Key(0.0, "", "Each gradient is cut off at this size; 0: never."),
+    "DIST_TIMEOUT_SEC": Key(
+        1800, "seconds", "How long the processes of a run wait for one another."
+    ),
     "LOSS.PARAMS": Key(
         {},
         "name: value",

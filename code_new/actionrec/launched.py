@@ -1,0 +1,39 @@
+"""Which process of a run this is, as torchrun says it in the environment. Needs no torch."""
+
+from __future__ import annotations
+
+import os
+
+
+def is_launched() -> bool:
+    """Whether torchrun, or NUM_GPUS above 1, started this process as one of a run's."""
+    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR"))
+
+
+def rank() -> int:
+    """The number of this process among all machines', from 0."""
+    return _number("RANK", 0)
+
+
+def world_size() -> int:
+    """How many processes the run has on all machines."""
+    return _number("WORLD_SIZE", 1)
+
+
+def local_rank() -> int:
+    """The number of this process on its machine, from 0: that of its GPU."""
+    return _number("LOCAL_RANK", 0)
+
+
+def local_world_size() -> int:
+    """How many processes of the run this machine has."""
+    return _number("LOCAL_WORLD_SIZE", 1)
+
+
+def is_main() -> bool:
+    """Whether this process writes the files and the log of the run; that of rank 0 does."""
+    return rank() == 0
+
+
+def _number(name: str, alone: int) -> int:
+    return int(os.environ[name]) if is_launched() and name in os.environ else alone

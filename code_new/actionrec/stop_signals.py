@@ -1,0 +1,73 @@
+"""SIGTERM and SIGUSR1, which Slurm sends before the time is over: save, end, be started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType
+
+from actionrec.errors import Stopped
+
+# 143 is what shells give for SIGTERM; 75 (EX_TEMPFAIL) tells a batch script to queue the job again.
+EXIT_CODES = {signal.SIGTERM: 143, signal.SIGUSR1: 75}
+
+
+class StopSignals:
+    """While entered, a signal is noted instead of ending the process; the work asks for it.
+
+    with StopSignals() as stop:
+        for batch in batches:
+            ...
+            if stop.received: save, and raise stop.stopped("...")
+    """
+
+    def __init__(self) -> None:
+        self.received = 0  # the number of the first signal, 0: none yet
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():  # others may not install any
+            for number in EXIT_CODES:
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.received = self.received or number
+
+    def stopped(self, saved: str, number: int = 0) -> Stopped:
+        """What to raise when the work is at rest; number: of the signal, if another received it."""
+        which = signal.Signals(number or self.received)
+        return Stopped(
+            f"stopped by {which.name}; {saved}; the same command goes on from there",
+            EXIT_CODES[which],
+        )
+
+    def check(self, saved: str) -> None:
+        """Raise Stopped if a signal came; for work whose loss is known and small."""
+        if self.received:
+            raise self.stopped(saved)
+
+
+def heed_parent_alone() -> None:
+    """In a process that reads clips: only its parent may end it by a signal.
+
+    Schedulers signal every process of a job, and the run still needs its batches until it has
+    saved. Where the system does not tell who sent a signal (macOS), it ends the worker.
+    """
+    if not hasattr(signal, "sigwaitinfo"):
+        return
+    parent = os.getppid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, EXIT_CODES)
+
+    def watch() -> None:
+        while True:
+            sent = signal.sigwaitinfo(EXIT_CODES)
+            if sent.si_pid == parent:
+                os._exit(128 + sent.si_signo)
+
+    threading.Thread(target=watch, daemon=True, name="signals").start()
