@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from actionrec.errors import UserError
+from actionrec.terminal import RED, coloured
 
 _OWN = ("actionrec", "losses", "slowfast")
 
@@ -47,4 +48,4 @@ def answer(program: str, work: Callable[[], int], interrupted: str = "") -> int:
 
 
 def _say(program: str, text: str) -> None:
-    print(f"{program}: {text}", file=sys.stderr)
+    print(coloured(f"{program}: {text}", RED, sys.stderr), file=sys.stderr)
