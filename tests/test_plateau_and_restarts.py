@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionrec.engine.patience import should_stop
+from actionrec.engine.patience import extended, should_stop
 from actionrec.engine.schedule import learning_rate
 from actionrec.errors import UserError
 from actionrec.types import SolverSettings
@@ -103,6 +103,13 @@ def test_a_warm_up_leads_to_the_rate_of_the_validations_so_far():
     assert learning_rate(solver, 2, history) == pytest.approx(0.02)
     assert learning_rate(solver, 4, history) == pytest.approx(0.02)
     assert learning_rate(solver, 10, history) == pytest.approx(0.025)
+
+
+def test_a_validation_that_a_resume_repeats_counts_once():
+    history = extended(extended([], 1, 0.3), 2, 0.2)
+    assert history == [(1, 0.3), (2, 0.2)]
+    assert extended(history, 2, 0.2) == history
+    assert extended(history, 3, 0.1) == [*history, (3, 0.1)]
 
 
 @given(values=maps, patience=patiences)

@@ -12,6 +12,12 @@ from collections.abc import Sequence
 History = Sequence[tuple[float, float]]
 
 
+def extended(history: History, epochs_trained: float, mean_ap: float) -> list[tuple[float, float]]:
+    """`history` and this validation, in the place of one of the same epoch before a resume."""
+    before = [entry for entry in history if entry[0] < epochs_trained]
+    return [*before, (epochs_trained, mean_ap)]
+
+
 def num_reductions(history: History, patience: int) -> int:
     """How often `patience` validations in a row brought no better mAP than the best before them.
 
