@@ -60,6 +60,10 @@ class Loss(nn.Module):
     def set_epoch(self, epoch: int) -> None:
         """Tell the epoch, from 0, before its first step. Most losses do not care."""
 
+    def phase(self) -> str:
+        """What the epochs so far have switched on, in a word for logs; most have nothing to."""
+        return ""
+
     def remarks(self, max_epoch: int) -> list[str]:
         """What a run of `max_epoch` epochs should be told: parameters that have no effect in it."""
         return []

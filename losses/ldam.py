@@ -56,6 +56,9 @@ class LDAM(Loss):
         else:
             self.class_weights.fill_(1)
 
+    def phase(self) -> str:
+        return "reweighted" if torch.equal(self.class_weights, self.deferred_weights) else "plain"
+
     def remarks(self, max_epoch: int) -> list[str]:
         if self.drw_epoch < max_epoch:
             return []

@@ -88,3 +88,14 @@ def run_net() -> RunNet:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """18 training and 9 validation clips of three colours, see tiny_run.py; not to be changed."""
+    from tiny_run import write_split
+
+    root = tmp_path_factory.mktemp("clips")
+    write_split(root, "train", 18, seed=0)
+    write_split(root, "val", 9, seed=1)
+    return root

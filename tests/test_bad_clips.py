@@ -11,7 +11,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-from test_run import Tiny, clips, make_settings, weights  # noqa: F401 clips is a fixture
+from tiny_run import Tiny, make_settings, weights
 
 from actionrec.data.annotations import read_clips
 from actionrec.data.bad_clips import BadClip, BadClips
@@ -24,7 +24,7 @@ from actionrec.types import LoaderSettings, SolverSettings, TrainSettings
 
 
 @pytest.fixture
-def broken(clips, tmp_path):  # noqa: F811 the fixture
+def broken(clips, tmp_path):
     """The clips with two broken ones in training and one in validation."""
     root = tmp_path / "broken"
     shutil.copytree(clips, root)

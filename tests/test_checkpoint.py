@@ -22,6 +22,7 @@ from actionrec.engine.checkpoint import (
     SCHEMA_VERSION,
     best_path,
     checkpoint_path,
+    file_hashes,
     find_resume,
     load_checkpoint,
     make_state,

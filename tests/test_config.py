@@ -209,6 +209,14 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path):
         ("DATA.TEST_CROP_SIZE", 64, "DATA.TEST_CROP_SIZE: 64 is too small"),
         ("TEST.SAVE_RESULTS_PATH", "a.csv", "end it in .pkl"),
         ("TEST.DATASET", "charades", "TEST.DATASET: 'charades' is not TRAIN.DATASET"),
+        ("SOLVER.PLATEAU_PATIENCE", 0, "SOLVER.PLATEAU_PATIENCE: 0 is too small"),
+        ("SOLVER.PLATEAU_MIN_LR", -1.0, "SOLVER.PLATEAU_MIN_LR: -1.0 is too small"),
+        ("TRAIN.EARLY_STOP_PATIENCE", -1, "TRAIN.EARLY_STOP_PATIENCE: -1 is too small"),
+        (
+            "WANDB.PROJECT",
+            "animals",
+            "WANDB.PROJECT: 'animals' needs the package wandb, which this",
+        ),
         ("SOLVER.STEPS", ["a", 3], "SOLVER.STEPS: ['a', 3] is not a list of numbers"),
         ("METRICS.SEGMENT_CUTS", [5, 10], "is not [h, t]"),
         ("MODEL.ARCH", "slowfsat", "unknown architecture 'slowfsat'"),
@@ -230,6 +238,18 @@ def test_a_value_that_cannot_be_used_is_one_line(cfg, key, value, line):
     with pytest.raises(UserError) as caught:
         make_settings(cfg, [])
     assert sum(line in text for text in str(caught.value).splitlines()) == 1, caught.value
+
+
+def test_all_contradictions_of_a_schedule_come_in_one_report(cfg):
+    cfg.SOLVER.LR_POLICY, cfg.SOLVER.PLATEAU_FACTOR = "plateau", 1.0
+    cfg.SOLVER.PLATEAU_MIN_LR, cfg.TRAIN.EARLY_STOP_PATIENCE = 9.0, -2
+    with pytest.raises(UserError) as caught:
+        make_settings(cfg, [])
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == [
+        "TRAIN.EARLY_STOP_PATIENCE",
+        "SOLVER.PLATEAU_FACTOR",
+        "SOLVER.PLATEAU_MIN_LR",
+    ]
 
 
 def test_smallest_values_are_usable(cfg):

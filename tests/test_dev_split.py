@@ -8,15 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
-from test_run import (  # noqa: F401 clips is a fixture
-    NUM_CLASSES,
-    Tiny,
-    clips,
-    json_stats,
-    make_settings,
-    same,
-    weights,
-)
+from tiny_run import NUM_CLASSES, Tiny, json_stats, make_settings, same, weights
 
 from actionrec.data.annotations import read_clips
 from actionrec.data.dev_split import dev_split_path, hold_out, write_dev_split
@@ -31,7 +23,7 @@ DEV = ["TRAIN02", "TRAIN05", "TRAIN06", "TRAIN11"]
 
 
 @pytest.fixture
-def root(clips, tmp_path):  # noqa: F811 the fixture
+def root(clips, tmp_path):
     """The clips with an annotation folder of their own, in which dev.txt may lie."""
     folder = tmp_path / "data"
     shutil.copytree(clips / "annot", folder / "annot")

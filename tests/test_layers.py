@@ -68,3 +68,26 @@ def test_no_file_is_longer_than_300_lines():
     files = [*(REPO / "losses").rglob("*.py"), *(REPO / "code_new").rglob("*.py")]
     lengths = {str(path): len(path.read_text().splitlines()) for path in files}
     assert {path: n for path, n in lengths.items() if n > 300} == {}
+
+
+def test_one_file_alone_opens_urls():
+    """Training and testing never need a network: what comes from one comes by its own command."""
+    opening = {"urllib", "urllib.request", "http", "http.client", "ftplib", "requests", "httpx"}
+    opening |= {"aiohttp", "urllib3", "torch.hub", "huggingface_hub", "gdown"}
+    calls = ("torch.hub.", "load_state_dict_from_url", "download_url_to_file")
+    files = imports_below("losses") | imports_below("code_new")
+    found = {
+        path.relative_to(REPO / "code_new").as_posix()
+        for path, names in files.items()
+        if names & opening or any(call in path.read_text() for call in calls)
+    }
+    assert found == {"actionrec/engine/download.py"}
+
+
+def test_the_file_that_opens_urls_is_used_by_its_command_alone():
+    users = {
+        path.name
+        for path, names in (imports_below("losses") | imports_below("code_new")).items()
+        if any(name.startswith("actionrec.engine.download") for name in names)
+    }
+    assert users == {"fetch_checkpoint.py"}

@@ -96,7 +96,7 @@ def test_the_rate_is_what_slowfast_gives(solver, epoch, expected):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"policy": "cosin"}, "SOLVER.LR_POLICY: unknown policy 'cosin'; known: cosine, steps_wi"),
+        ({"policy": "cosin"}, "SOLVER.LR_POLICY: unknown policy 'cosin'; known: cosine, cosine_re"),
         ({"policy": "step"}, "SOLVER.LR_POLICY: unknown policy 'step'; known: "),
         ({"cosine_end_lr": 0.1}, "SOLVER.COSINE_END_LR: 0.1 is not below SOLVER.BASE_LR 0.1"),
         (

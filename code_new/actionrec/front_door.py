@@ -10,6 +10,7 @@ from pathlib import Path
 
 from actionrec import launched
 from actionrec.errors import PeerLost, Stopped, UserError
+from actionrec.terminal import RED, coloured
 
 _OWN = ("actionrec", "losses", "slowfast")
 _OTHERS_SPEAK_SEC = 5.0
@@ -66,4 +67,4 @@ def _let_others_speak(error: UserError) -> None:
 
 
 def _say(program: str, text: str) -> None:
-    print(f"{program}: {text}", file=sys.stderr)
+    print(coloured(f"{program}: {text}", RED, sys.stderr), file=sys.stderr)

@@ -66,11 +66,16 @@ class SolverSettings:
 
     base_lr: float
     max_epoch: int
-    policy: str = "cosine"  # cosine | steps_with_relative_lrs
+    policy: str = "cosine"  # cosine | cosine_restarts | plateau | steps_with_relative_lrs
     steps: tuple[float, ...] = ()
     lrs: tuple[float, ...] = ()
     cosine_end_lr: float = 0.0
     cosine_after_warmup: bool = False
+    restart_epochs: float = 10.0  # length of the first cycle of cosine_restarts
+    restart_mult: float = 2.0  # from the length of one cycle to that of the next
+    plateau_patience: int = 3  # validations without a better mAP
+    plateau_factor: float = 0.1
+    plateau_min_lr: float = 0.0
     warmup_epochs: float = 0.0
     warmup_start_lr: float = 0.01
     method: str = "sgd"  # sgd | adam | adamw
@@ -114,6 +119,7 @@ class TrainSettings:
     keep_checkpoints: int = 0  # files of whole epochs; 0: all
     accumulate: int = 1  # parts of a process's share of a batch, run one after the other
     skip_nonfinite: int = 0  # steps that may be left out for a loss or gradient that is not finite
+    early_stop_patience: int = 0  # validations without a better mAP; 0: off
 
 
 @dataclass(frozen=True)
@@ -146,6 +152,7 @@ class RunSettings:
     log_period: int = 10
     log_model_info: bool = True
     tensorboard_dir: Path | None = None
+    wandb_project: str = ""  # of Weights & Biases; empty: off
     dataset: str = "animalkingdom"
     arch: str = ""
     base: str = ""  # git | wheel | custom: where the SlowFast tree comes from

@@ -17,6 +17,7 @@ from actionrec import launched
 from actionrec.data.dev_split import dev_split_path
 from actionrec.engine import checkpoint_file
 from actionrec.engine.checkpoint_file import TornCheckpoint
+from actionrec.engine.patience import History
 from actionrec.errors import UserError
 from actionrec.types import RunSettings
 
@@ -44,7 +45,7 @@ class CheckpointState(TypedDict, total=False):
     base: str  # where the SlowFast tree came from: git | wheel | custom
     best_map: float | None  # of the validations so far
     history: list[list[float]]  # [finished epochs, mAP] of each of them, in order
-    epoch_losses: list[float]  # sum and number of the losses of the `step` steps
+    epoch_sums: dict[str, float]  # of the `step` steps: losses, steps, seconds, waited
     skipped_steps: int  # left out as their loss or gradient was not finite
     scaler_state: dict[str, Any]  # of the gradient scaler of fp16
     versions: dict[str, str]
@@ -88,8 +89,8 @@ def make_state(
     class_names: Sequence[str],
     best_map: float | None,
     hashes: dict[str, str],
-    history: Sequence[tuple[int, float]] = (),
-    epoch_losses: tuple[float, int] = (0.0, 0),
+    history: History = (),
+    epoch_sums: dict[str, float] | None = None,
     skipped_steps: int = 0,
     scaler_state: dict[str, Any] | None = None,
 ) -> CheckpointState:
@@ -108,8 +109,8 @@ def make_state(
         hashes=hashes,
         base=settings.base,
         best_map=None if best_map is None else float(best_map),
-        history=[[epoch, float(score)] for epoch, score in history],
-        epoch_losses=[float(value) for value in epoch_losses],
+        history=[[float(epoch), float(score)] for epoch, score in history],
+        epoch_sums=epoch_sums or {},
         skipped_steps=skipped_steps,
         scaler_state=scaler_state or {},
         versions={

@@ -21,6 +21,7 @@ import tqdm
 
 from actionrec import launched
 from actionrec.errors import UserError
+from actionrec.terminal import RED, YELLOW, coloured
 
 LOG_NAME = "stdout.log"
 
@@ -175,7 +176,13 @@ class _LineFormatter(logging.Formatter):
 
 
 class _ConsoleHandler(logging.StreamHandler[Any]):
-    """A handler that takes a progress bar away while it writes."""
+    """A handler that takes a progress bar away while it writes; warnings and errors in colour."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if record.levelno < logging.WARNING:
+            return text
+        return coloured(text, RED if record.levelno >= logging.ERROR else YELLOW, self.stream)
 
     def emit(self, record: logging.LogRecord) -> None:
         with tqdm.tqdm.external_write_mode(file=self.stream):

@@ -23,6 +23,7 @@ from actionrec.engine.logging import (
     train_epoch_stats,
     train_iter_stats,
 )
+from actionrec.engine.patience import extended, should_stop
 from actionrec.engine.precise_bn import update_batch_norm
 from actionrec.engine.schedule import learning_rate
 from actionrec.engine.train_step import Place
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 # Precise batch norm draws its clips under epoch numbers of its own: it never disturbs training.
 PRECISE_BN_EPOCH = 1_000_000
+_LONG_WAIT = 0.3  # share of an epoch that is worth a hint
+_LONG_EPOCH_SEC = 30.0  # shorter ones are mostly the start of the workers
 
 
 def train(run: Training) -> None:
@@ -53,9 +56,10 @@ def train(run: Training) -> None:
     steps_per_epoch = len(batches)
     steps_left = steps_per_epoch * (settings.solver.max_epoch - run.epoch) - run.step
     progress = Progress(steps_left, "train", "step")
+    run.table.resume(run.epoch)
     if run.epoch and not run.step and run.is_due(settings.train.eval_period):
         _validate(run, validation)
-    while run.epoch < settings.solver.max_epoch:
+    while run.epoch < settings.solver.max_epoch and not _has_stalled(run):
         _train_epoch(run, batches, steps_per_epoch, progress)
         evaluate = run.is_due(settings.train.eval_period, ahead=1)
         save = run.is_due(settings.train.checkpoint_period, ahead=1)
@@ -68,14 +72,37 @@ def train(run: Training) -> None:
             run.save(last=run.epoch == settings.solver.max_epoch)
         if evaluate:
             _validate(run, validation)
+            if not save and _has_stalled(run):
+                run.save(last=True)
     progress.close()
     run.scalars.close()
+
+
+def _has_stalled(run: Training) -> bool:
+    """Whether the validations are over for want of progress, with TRAIN.EARLY_STOP_PATIENCE."""
+    patience = run.settings.train.early_stop_patience
+    stalled = should_stop(run.history, patience)
+    if stalled:
+        logger.info(
+            "training ends after epoch %d: %d validations brought no better mAP than %.2f %%",
+            run.epoch,
+            patience,
+            100 * run.best_map,
+        )
+    return stalled
 
 
 def _validate(run: Training, validation: Validation) -> None:
     run.writer.wait()  # validation starts processes, which must not inherit a lock of a thread
     summary = validation.evaluate(run.model, run.epoch - 1, run.scalars, run.stop)
-    run.history.append((run.epoch, summary.overall))
+    run.history = extended(run.history, run.epoch, summary.overall)
+    run.table.put(
+        run.epoch,
+        val_map=summary.overall,
+        val_map_head=summary.head,
+        val_map_middle=summary.middle,
+        val_map_tail=summary.tail,
+    )
     if summary.overall > run.best_map:
         run.best_map = summary.overall
         run.save_best()
@@ -89,20 +116,20 @@ def _train_epoch(run: Training, batches: ClipLoader, num_steps: int, progress: P
     batches.set_epoch(epoch, run.step)
     recent: list[float] = []
     started = clock = time.monotonic()
-    first_step, total_waited = run.step, 0.0
-    rate = learning_rate(solver, epoch + max(num_steps - 1, 0) / num_steps)
+    first_step = run.step
+    rate = learning_rate(solver, epoch + (num_steps - 1) / num_steps, run.history)
     for step, batch in enumerate(batches, start=first_step):
         waited = time.monotonic() - clock
-        rate = learning_rate(solver, epoch + step / num_steps)
+        rate = learning_rate(solver, epoch + step / num_steps, run.history)
         place = Place(epoch, step, epoch * num_steps + step, rate)
         loss = run.train_step.take(batch, place)
         if loss is not None:
             recent.append(loss)
-            run.loss_sum, run.loss_count = run.loss_sum + loss, run.loss_count + 1
+            run.sums.losses, run.sums.steps = run.sums.losses + loss, run.sums.steps + 1
         run.step = step + 1
         progress.update()
         now = time.monotonic()
-        total_waited += waited
+        run.sums.seconds, run.sums.waited = run.sums.seconds + now - clock, run.sums.waited + waited
         if recent and run.step % settings.log_period == 0:
             steps_left = num_steps * (solver.max_epoch - epoch) - run.step
             stats = train_iter_stats(
@@ -120,20 +147,44 @@ def _train_epoch(run: Training, batches: ClipLoader, num_steps: int, progress: P
         clock = now
         run.save_or_stop_after_step(num_steps)
     run.bad_clips.merge(distributed.gather_texts)
-    if not run.loss_count:
+    if not run.sums.steps:
         raise UserError(f"no clip of {run.splits.train_clips.source} could be read, see above")
-    took, loss = time.monotonic() - started, run.loss_sum / run.loss_count
+    _report_epoch(run, rate)
+
+
+def _report_epoch(run: Training, rate: float) -> None:
+    """The epoch in the log, the table and the curves; rate: that of its last step."""
+    epoch, max_epoch, sums = run.epoch, run.settings.solver.max_epoch, run.sums
+    loss, wait_share = sums.losses / sums.steps, sums.waited / max(sums.seconds, 1e-9)
     stats = train_epoch_stats(
         epoch=epoch,
-        max_epoch=solver.max_epoch,
-        dt=took,
-        eta_sec=took * (solver.max_epoch - epoch - 1),
+        max_epoch=max_epoch,
+        dt=sums.seconds,
+        eta_sec=sums.seconds * (max_epoch - epoch - 1),
         loss=loss,
         lr=rate,
     )
     log_json_stats(stats)
+    if wait_share > _LONG_WAIT and sums.seconds > _LONG_EPOCH_SEC:
+        logger.info(
+            "%.0f %% of the epoch was waiting for clips: more DATA_LOADER.NUM_WORKERS (now %d) "
+            "help where cores are free, smaller images or DATA.RESAMPLE fast where not",
+            100 * wait_share,
+            run.settings.loader.num_workers,
+        )
     run.scalars.write("Train/loss", loss, epoch)
     run.scalars.write("Train/lr", rate, epoch)
+    run.scalars.write("Train/data_wait_share", wait_share, epoch)
+    run.table.put(
+        epoch + 1,
+        train_loss=loss,
+        lr=rate,
+        seconds=sums.seconds,
+        data_wait_share=wait_share,
+        clips_skipped=len(run.bad_clips.reasons),
+        nonfinite_steps=run.train_step.skipped,
+        loss_phase=run.criterion.phase(),
+    )
 
 
 def _precise_batch_norm(run: Training, batches: ClipLoader, num_steps: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from dataclasses import dataclass, field
@@ -15,7 +16,9 @@ from actionrec.data.bad_clips import BadClips
 from actionrec.data.splits import Splits
 from actionrec.engine import checkpoint, distributed
 from actionrec.engine.checkpoint_writer import CheckpointWriter
+from actionrec.engine.epoch_table import TABLE_NAME, EpochTable
 from actionrec.engine.optimizer import build_optimizer
+from actionrec.engine.patience import History
 from actionrec.engine.scalars import ScalarWriter
 from actionrec.engine.train_step import TrainStep
 from actionrec.errors import UserError
@@ -25,6 +28,16 @@ from actionrec.types import RunSettings
 from losses import Loss
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass
+class EpochSums:
+    """Of the steps of an epoch that are done; saved with it, so that a resume loses nothing."""
+
+    losses: float = 0.0  # means over the clips of a step
+    steps: int = 0  # that changed the weights
+    seconds: float = 0.0
+    waited: float = 0.0  # of those, for clips
 
 
 @dataclass
@@ -38,16 +51,16 @@ class Training:
     optimizer: torch.optim.Optimizer
     train_step: TrainStep
     scalars: ScalarWriter
+    table: EpochTable
     bad_clips: BadClips
     writer: CheckpointWriter
     stop: StopSignals
     hashes: dict[str, str]  # of the files that the run was started with
     epoch: int = 0  # the next epoch to train, or the one that is being trained
     step: int = 0  # steps of it that are done
-    loss_sum: float = 0.0  # of those steps
-    loss_count: int = 0
+    sums: EpochSums = field(default_factory=EpochSums)
     best_map: float = -math.inf
-    history: list[tuple[int, float]] = field(default_factory=list)  # finished epochs, mAP
+    history: History = ()
 
     @classmethod
     def start(
@@ -69,7 +82,8 @@ class Training:
             criterion,
             optimizer,
             TrainStep(settings, model, criterion, optimizer, splits.train_clips),
-            ScalarWriter(settings.tensorboard_dir if launched.is_main() else None),
+            _scalar_writer(settings),
+            EpochTable(settings.output_dir / TABLE_NAME if launched.is_main() else None),
             bad_clips,
             writer,
             stop,
@@ -84,7 +98,7 @@ class Training:
     def end_epoch(self) -> None:
         """All of the epoch is done: the next one begins."""
         self.epoch, self.step = self.epoch + 1, 0
-        self.loss_sum, self.loss_count = 0.0, 0
+        self.sums = EpochSums()
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue where `state`, a checkpoint of this very run, was saved."""
@@ -94,7 +108,7 @@ class Training:
         if state.get("scaler_state"):
             self.model.precision.scaler.load_state_dict(state["scaler_state"])
         self.epoch, self.step = state["epoch"] + 1, state.get("step", 0)
-        self.loss_sum, self.loss_count = state.get("epoch_losses", (0.0, 0))
+        self.sums = EpochSums(**state.get("epoch_sums", {}))
         self.train_step.skipped = state.get("skipped_steps", 0)
         for line in checkpoint.other_surroundings(state):
             logger.warning("%s: the run goes on, but not to the last bit as it would have", line)
@@ -110,7 +124,7 @@ class Training:
                 continue
             self.best_map = max(self.best_map, kept["best_map"])
             if kept is state:
-                self.history = [(int(epoch), score) for epoch, score in state.get("history", [])]
+                self.history = [(epoch, score) for epoch, score in state.get("history", ())]
 
     def _best_state(self) -> dict[str, Any]:
         """best.pyth, or nothing where it is missing or damaged."""
@@ -170,7 +184,18 @@ class Training:
             class_names=self.splits.class_names,
             best_map=None if math.isinf(self.best_map) else self.best_map,
             history=self.history,
-            epoch_losses=(self.loss_sum, self.loss_count),
+            epoch_sums=dataclasses.asdict(self.sums),
             skipped_steps=self.train_step.skipped,
         )
         self.writer.save(path, state, last=last)
+
+
+def _scalar_writer(settings: RunSettings) -> ScalarWriter:
+    if not launched.is_main():
+        return ScalarWriter(None)
+    return ScalarWriter(
+        settings.tensorboard_dir,
+        wandb_project=settings.wandb_project,
+        output_dir=settings.output_dir,
+        config_yaml=settings.config_yaml,
+    )

@@ -10,6 +10,7 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from actionrec import launched
+from actionrec.engine import wandb_run
 from actionrec.errors import nearest
 from slowfast.ak.model_choices import check_model
 from slowfast.ak.paths import elsewhere
@@ -33,6 +34,9 @@ AT_LEAST: dict[str, float] = {
     "SOLVER.WARMUP_EPOCHS": 0,
     "SOLVER.WARMUP_START_LR": 0,
     "SOLVER.COSINE_END_LR": 0,
+    "SOLVER.PLATEAU_PATIENCE": 1,
+    "SOLVER.PLATEAU_MIN_LR": 0,
+    "TRAIN.EARLY_STOP_PATIENCE": 0,
     "SOLVER.WEIGHT_DECAY": 0,
     "SOLVER.MOMENTUM": 0,
     "BN.WEIGHT_DECAY": 0,
@@ -154,6 +158,11 @@ def _combinations(cfg: CfgNode) -> Iterator[str]:
         yield (
             f"TEST.SAVE_RESULTS_PATH: {str(results)!r} is no name for the pickle, which lies in "
             "OUTPUT_DIR with the CSV beside it; end it in .pkl"
+        )
+    if cfg.TRAIN.ENABLE and cfg.WANDB.PROJECT and not wandb_run.is_installed():
+        yield (
+            f"WANDB.PROJECT: {cfg.WANDB.PROJECT!r} needs the package wandb, which this Python does "
+            "not have; pip install wandb, or leave the key empty"
         )
     if not cfg.DATA.MULTI_LABEL:
         yield "DATA.MULTI_LABEL: False, but these data sets have several labels a clip; set it True"

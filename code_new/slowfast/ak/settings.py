@@ -33,7 +33,7 @@ ACTED_ON = (
     "TRAIN.* TEST.* BN.USE_PRECISE_STATS BN.NUM_BATCHES_PRECISE BN.WEIGHT_DECAY BN.NORM_TYPE "
     "NUM_GPUS NUM_SHARDS SHARD_ID OUTPUT_DIR RNG_SEED DIST_TIMEOUT_SEC "
     "LOG_PERIOD LOG_MODEL_INFO DIST_BACKEND DATA_LOADER.NUM_WORKERS DATA_LOADER.PIN_MEMORY "
-    "TENSORBOARD.ENABLE TENSORBOARD.LOG_DIR TENSORBOARD.CLASS_NAMES_PATH"
+    "TENSORBOARD.ENABLE TENSORBOARD.LOG_DIR TENSORBOARD.CLASS_NAMES_PATH WANDB.PROJECT"
 ).split()
 NOT_ACTED_ON = (
     "DATA.PATH_TO_PRELOAD_IMDB DATA.TRAIN_JITTER_*_RELATIVE DATA.TRAIN_JITTER_MOTION_SHIFT "
@@ -128,6 +128,11 @@ def _solver(cfg: CfgNode) -> SolverSettings:
         lrs=tuple(solver.LRS),
         cosine_end_lr=solver.COSINE_END_LR * scale,
         cosine_after_warmup=solver.COSINE_AFTER_WARMUP,
+        restart_epochs=solver.RESTART_EPOCHS,
+        restart_mult=solver.RESTART_MULT,
+        plateau_patience=solver.PLATEAU_PATIENCE,
+        plateau_factor=solver.PLATEAU_FACTOR,
+        plateau_min_lr=solver.PLATEAU_MIN_LR,
         warmup_epochs=solver.WARMUP_EPOCHS,
         warmup_start_lr=solver.WARMUP_START_LR * scale,
         method=solver.OPTIMIZING_METHOD,
@@ -157,6 +162,7 @@ def _train(cfg: CfgNode) -> TrainSettings:
         keep_checkpoints=train.KEEP_CHECKPOINTS,
         accumulate=train.ACCUMULATE,
         skip_nonfinite=train.SKIP_NONFINITE,
+        early_stop_patience=train.EARLY_STOP_PATIENCE,
     )
 
 
@@ -222,6 +228,7 @@ def make_settings(cfg: CfgNode, problems: list[str]) -> RunSettings:
         log_period=cfg.LOG_PERIOD,
         log_model_info=cfg.LOG_MODEL_INFO,
         tensorboard_dir=_tensorboard_dir(cfg),
+        wandb_project=cfg.WANDB.PROJECT,
         dataset=_dataset(cfg),
         arch=cfg.MODEL.ARCH,
         base=base.kind(),

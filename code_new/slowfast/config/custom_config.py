@@ -94,6 +94,38 @@ KEYS: dict[str, Key] = {
     "DIST_TIMEOUT_SEC": Key(
         1800, "seconds", "How long the processes of a run wait for one another."
     ),
+    "SOLVER.RESTART_EPOCHS": Key(
+        10.0,
+        "epochs",
+        "SOLVER.LR_POLICY cosine_restarts: length of the first cycle (a half cosine from BASE_LR "
+        "to COSINE_END_LR).",
+    ),
+    "SOLVER.RESTART_MULT": Key(
+        2.0,
+        "at least 1",
+        "cosine_restarts: how many times as long each cycle is as the last; with 10 epochs and 2, "
+        "cycles end at epochs 10, 30, 70, 150.",
+    ),
+    "SOLVER.PLATEAU_PATIENCE": Key(
+        3,
+        "validations",
+        "SOLVER.LR_POLICY plateau: after so many in a row without a better mAP the rate falls.",
+    ),
+    "SOLVER.PLATEAU_FACTOR": Key(
+        0.1, "between 0 and 1", "plateau: what the rate is multiplied with when it falls."
+    ),
+    "SOLVER.PLATEAU_MIN_LR": Key(0.0, "", "plateau: the rate never falls below this."),
+    "TRAIN.EARLY_STOP_PATIENCE": Key(
+        0,
+        "validations",
+        "Training ends after so many in a row without a better mAP; 0: never before MAX_EPOCH.",
+    ),
+    "WANDB.PROJECT": Key(
+        "",
+        "name",
+        "Write the scalars for this project of Weights & Biases too (pip install wandb): into "
+        "OUTPUT_DIR, to be sent with `wandb sync`, unless WANDB_MODE says otherwise; empty: off.",
+    ),
     "LOSS.PARAMS": Key(
         {},
         "name: value",
