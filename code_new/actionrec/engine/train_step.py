@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from actionrec import launched
-from actionrec.data.clip_table import ClipTable
 from actionrec.engine import distributed
 from actionrec.engine.logging import printable
 from actionrec.engine.optimizer import set_learning_rate
@@ -41,7 +41,8 @@ class TrainStep:
 
     The step of one process with the whole batch and that of several, each with a share of it, are
     the same but for rounding and for batch norm, which sees a share (BN.NORM_TYPE
-    sync_batchnorm: all of it). TRAIN.ACCUMULATE parts of a share run one after the other.
+    sync_batchnorm: all of it). TRAIN.ACCUMULATE parts of a share run one after the other. ids: of
+    the clips, for messages.
     """
 
     def __init__(
@@ -50,10 +51,10 @@ class TrainStep:
         model: VideoModel,
         criterion: Loss,
         optimizer: torch.optim.Optimizer,
-        clips: ClipTable,
+        ids: Sequence[str],
     ) -> None:
         self.settings, self.model, self.criterion = settings, model, criterion
-        self.optimizer, self.clips = optimizer, clips
+        self.optimizer, self.ids = optimizer, ids
         self.skipped = 0  # steps whose loss or gradient was not finite
         self._scaler = model.precision.scaler
         self._parameters = [p for p in model.parameters() if p.requires_grad]
@@ -126,7 +127,7 @@ class TrainStep:
         """Count a step that cannot be taken, in all processes; raises when they are too many."""
         own = ""
         if not math.isfinite(value):
-            ids = ", ".join(printable(self.clips.ids[c]) for c in batch.clips)
+            ids = ", ".join(printable(self.ids[c]) for c in batch.clips)
             own = (
                 f"{what} is {value} at epoch {place.epoch + 1}, step {place.step}, learning rate "
                 f"{place.lr:.3g}, loss {self.settings.loss.name}, clips {ids}"

@@ -81,7 +81,7 @@ class Training:
             model,
             criterion,
             optimizer,
-            TrainStep(settings, model, criterion, optimizer, splits.train_clips),
+            TrainStep(settings, model, criterion, optimizer, splits.train_clips.ids),
             _scalar_writer(settings),
             EpochTable(settings.output_dir / TABLE_NAME if launched.is_main() else None),
             bad_clips,
