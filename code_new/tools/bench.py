@@ -45,9 +45,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         help="the annotation to read, say your train.csv; without it one of Animal Kingdom's size "
         "is made up",
     )
-    parser.add_argument(
-        "opts", nargs="*", metavar="KEY VALUE", help="model: override keys"
-    )
+    parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="model: override keys")
     args = parser.parse_intermixed_args(argv)
     if args.opts and args.what != "model":
         parser.error(f"{args.opts[0]}: keys are for `bench.py model`")
