@@ -122,7 +122,6 @@ def upstream_costs(folder: Path) -> dict[str, float]:
     for key, value in (values | {"SAMPLING_RATE": 2, "TEST_CROP_SIZE": 256}).items():
         cfg.DATA[key] = value
     cfg.MODEL.ARCH, cfg.MODEL.NUM_CLASSES, cfg.SLOWFAST.ALPHA = "slowfast", 3, 4
-    cfg.DATA.DECODING_BACKEND = "pyav"  # torchvision has lost the reader of its other one
     test, train = charades(cfg, "test"), charades(cfg, "train")
     before = _memory_mb("VmRSS")
 
