@@ -107,6 +107,10 @@ BOMB = box(b"stsz", struct.pack(">3I", 0, 1, MANY))
         ),
         pytest.param(struct.pack(">I4s", 0, b"moov") + track(BOMB), id="C12-to-the-end"),
         pytest.param(struct.pack(">I4s", 2**31, b"moov") + track(BOMB), id="C12-beyond-the-end"),
+        pytest.param(
+            box(b"moov", box(b"trak", struct.pack(">I4s", 2**31, b"name")) + track(BOMB)),
+            id="C12-after-one-beyond-the-end-of-its-track",
+        ),
         pytest.param(2000 * struct.pack(">I4s", 0, b"moov") + track(BOMB), id="C12-nested"),
         pytest.param(box(b"moov", track(b"") + BOMB), id="C12-beside-its-track"),
         pytest.param(
