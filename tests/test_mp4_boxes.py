@@ -126,6 +126,12 @@ def test_the_table_is_found_where_ffmpeg_finds_it(content, cheap):
         check_num_samples(io.BytesIO(content), "x.mp4", max_samples=2**20)
 
 
+def test_what_follows_a_box_that_is_too_long_is_counted_once():
+    run = box(b"moof", box(b"traf", box(b"trun", struct.pack(">2I", 0, 10))))
+    content = box(b"moov", struct.pack(">I4s", 2**31, b"trak")) + run
+    check_num_samples(io.BytesIO(content), "x.mp4", max_samples=10)
+
+
 def test_an_index_that_is_compressed_is_not_opened(cheap):
     content = box(b"moov", box(b"cmov", box(b"dcom", b"zlib")))
     with pytest.raises(SecurityError, match="x.mov has a compressed index.*convert it"):
