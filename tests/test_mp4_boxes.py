@@ -92,6 +92,7 @@ def track(*boxes: bytes) -> bytes:
     return box(b"trak", box(b"mdia", box(b"minf", tables)))
 
 
+HANDLER = box(b"hdlr", bytes(24))
 BOMB = box(b"stsz", struct.pack(">3I", 0, 1, MANY))
 
 
@@ -113,6 +114,16 @@ BOMB = box(b"stsz", struct.pack(">3I", 0, 1, MANY))
         ),
         pytest.param(2000 * struct.pack(">I4s", 0, b"moov") + track(BOMB), id="C12-nested"),
         pytest.param(box(b"moov", track(b"") + BOMB), id="C12-beside-its-track"),
+        *(
+            pytest.param(box(b"moov", track(box(kind, BOMB))), id=f"C12-in-{kind.decode()}")
+            for kind in (b"udta", b"dinf", b"wave", b"schi")
+        ),
+        *(
+            pytest.param(
+                box(b"moov", track(box(b"meta", start + HANDLER + BOMB))), id=f"C12-in-meta-{n}"
+            )
+            for n, start in enumerate((b"", bytes(4), 99 * b"free"))
+        ),
         pytest.param(
             box(b"moov", track(BOMB) + track(box(b"stsz", bytes(12)))), id="C12-of-two-tracks"
         ),
@@ -130,6 +141,12 @@ def test_what_follows_a_box_that_is_too_long_is_counted_once():
     run = box(b"moof", box(b"traf", box(b"trun", struct.pack(">2I", 0, 10))))
     content = box(b"moov", struct.pack(">I4s", 2**31, b"trak")) + run
     check_num_samples(io.BytesIO(content), "x.mp4", max_samples=10)
+
+
+def test_a_table_within_the_description_of_a_codec_is_refused(cheap):
+    content = box(b"moov", track(box(b"stsd", bytes(94) + BOMB)))
+    with pytest.raises(SecurityError, match="x.mp4 has a table where FFmpeg, but nobody else"):
+        check_num_samples(io.BytesIO(content), "x.mp4", max_samples=2**20)
 
 
 def test_an_index_that_is_compressed_is_not_opened(cheap):
@@ -175,8 +192,22 @@ def sound(path, num_samples):
     return path
 
 
-def test_uncompressed_sound_counts_by_the_piece(tmp_path):
+def add_to_track(path, content: bytes) -> None:
+    data = bytearray(path.read_bytes())
+    track = data.index(b"trak") - 4
+    end = track + struct.unpack_from(">I", data, track)[0]
+    data[end:end] = content
+    for at in (track, data.index(b"moov") - 4):
+        struct.pack_into(">I", data, at, struct.unpack_from(">I", data, at)[0] + len(content))
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("handler", [b"", b"mdir", b"mdta"])
+def test_uncompressed_sound_counts_by_the_piece(tmp_path, handler):
     path = sound(tmp_path / "x.mov", 48000)
+    if handler:  # a remark on the track, as telephones write it
+        remark = box(b"meta", box(b"hdlr", bytes(8) + handler + bytes(13)))
+        add_to_track(path, remark)
     with path.open("rb") as file:
         check_num_samples(file, "x.mov", max_samples=47)
         with pytest.raises(SecurityError, match="x.mov says it holds 47 frames and pieces"):

@@ -8,6 +8,7 @@ any number of samples (frames, pieces of sound), and FFmpeg lays out an entry in
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,9 +22,14 @@ MAX_IN_CLIP = 2**20  # 1,700 a second for 10 min
 MAX_IN_RECORDING = 2**24  # 60 a second for three days
 
 # Those that the tables of samples lie in, and those in which FFmpeg would find them too.
-_WITH_BOXES = set(b"moov trak mdia minf stbl moof traf edts mvex udta free hoov".split())
-# The handlers of a track of sound: its own, and in a mov that of where its data lie.
-_OF_SOUND = {b"soun", b"alis", b"url "}
+_WITH_BOXES = set(
+    b"moov trak mdia minf stbl moof traf edts mvex udta free hoov "
+    b"dinf ilst tref wave sinf schi".split()
+)
+# The handlers of a track of sound: its own, that of where its data lie, those of remarks on it.
+_OF_SOUND = {b"soun", b"alis", b"url ", b"mdir", b"mdta"}
+_MISPLACED = re.compile(b"stsz|stz2|trun|cmov")
+_MAX_SEARCHED_BYTES = 2**24
 # FFmpeg lays out one entry for so many samples of uncompressed sound, which are few bytes each.
 _SOUND_SAMPLES_AN_ENTRY = 1024
 
@@ -40,6 +46,11 @@ def check_num_samples(file: BinaryIO, name: str, *, max_samples: int) -> None:
         if kind == b"cmov":
             raise SecurityError(
                 f"{name} has a compressed index, which is not opened: convert it to mp4 again"
+            )
+        if kind == b"stsd" and _MISPLACED.search(_content(file, start, end)):
+            raise SecurityError(
+                f"{name} has a table where FFmpeg, but nobody else, would find it: convert it to "
+                "mp4 again"
             )
         if kind == b"trak":
             tracks.append(_Track())
@@ -117,9 +128,26 @@ def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
             continue
         end = min(at + size, ends[-1])
         yield kind, start, end
-        at = start if kind in _WITH_BOXES else end
-        if kind in _WITH_BOXES:
+        at = _first_within(file, kind, start, end)
+        if at < end:
             ends.append(end)
+
+
+def _first_within(file: BinaryIO, kind: bytes, start: int, end: int) -> int:
+    """Where the boxes in a box begin: at its end if it has none."""
+    if kind in _WITH_BOXES:
+        return start
+    if kind == b"meta":  # some have a version first; FFmpeg looks for the handler
+        content = _content(file, start, end)
+        words = np.frombuffer(content, ">u4", len(content) // 4)
+        handlers = np.flatnonzero(words == int.from_bytes(b"hdlr"))
+        return start + 4 * int(handlers[0]) - 4 if len(handlers) else end
+    return end
+
+
+def _content(file: BinaryIO, start: int, end: int) -> bytes:
+    file.seek(start)
+    return file.read(min(end - start, _MAX_SEARCHED_BYTES))
 
 
 def _number(file: BinaryIO, at: int) -> int:
