@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets everything up as a user would, then runs the tests.
 # Usage: bash tests/run.sh [--all] [--upstream BASE] [options of pytest]
-# --all: the slow tests too, which take a quarter of an hour more.
+# --all: the slow tests too, which take 20 minutes more.
 # BASE: wheel; git, which brings SlowFast's repository too; auto (default), git where it answers.
 set -euo pipefail
 unset CDPATH
