@@ -32,6 +32,9 @@ else:
     sys.path.insert(0, str(REPO))
     sys.path.append(str(REPO / "code_new"))
 
+# Fixtures of two modules, which also import from it: pytest wants to know before they do.
+pytest.register_assert_rewrite("index_files")
+
 settings.register_profile("here", derandomize=True, deadline=None, database=None)
 settings.load_profile("here")
 

@@ -2,17 +2,16 @@
 
     PYTHONPATH=code_new python tests/fuzz_annotations.py --runs 1000000
 
-With atheris where it is installed (`pip install atheris`), which looks for inputs that reach new
-lines of the reader; else with seeded mutations of small annotations, as in the suite.
+Seeded mutations of small annotations. tests/fuzz_with_atheris.py looks for inputs that reach new
+lines of the reader.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -179,33 +178,14 @@ def run_mutations(path: Path, runs: int, seed: int) -> int:
     return tables
 
 
-def _run_atheris(one_input: Callable[[bytes], object], runs: int) -> None:
-    import atheris
-
-    atheris.instrument_all()
-    with tempfile.TemporaryDirectory() as corpus:
-        for seed in range(50):
-            rng = random.Random(seed)  # noqa: S311
-            (Path(corpus) / str(seed)).write_bytes(annotation(rng))
-        atheris.Setup([sys.argv[0], f"-runs={runs}", "-max_len=4096", corpus], one_input)
-        atheris.Fuzz()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=50_000)
-    parser.add_argument("--seed", type=int, default=0, help="of the mutations, without atheris")
+    parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "train.csv"
-        try:
-            import atheris  # noqa: F401
-        except ImportError:
-            print(f"atheris is not installed: {args.runs:,} seeded mutations instead")
-            tables = run_mutations(path, args.runs, args.seed)
-            print(f"{args.runs:,} inputs: {tables:,} tables, the rest one line each")
-            return
-        _run_atheris(lambda content: check(path, content), args.runs)
+        tables = run_mutations(Path(folder) / "train.csv", args.runs, args.seed)
+    print(f"{args.runs:,} inputs: {tables:,} tables, the rest one line each")
 
 
 if __name__ == "__main__":

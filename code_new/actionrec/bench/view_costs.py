@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import torch
@@ -31,26 +32,37 @@ NUM_CLIPS, NUM_CLIP_FRAMES, NUM_WORKERS, BATCH = 24, 160, 2, 4
 
 
 def write_clips(folder: Path) -> None:
-    """A slow pan over a soft picture with grain, as JPEG. All clips are the same files."""
+    """A slow pan over a soft picture with grain, as JPEG; all clips are the same files.
+
+    CLIP0 is there as H.264 too, with the options that libx264 has when it is given none.
+    """
     rng = np.random.default_rng(0)
     scene = cv2.resize(rng.integers(0, 256, (40, 80, 3), np.uint8), (960, 540))
     rows = []
-    for k in range(NUM_CLIP_FRAMES):
-        grain = rng.normal(0, 5, (360, 640, 3))
-        picture = (scene[k : k + 360, 2 * k : 2 * k + 640] + grain).clip(0, 255).astype(np.uint8)
-        cv2.imwrite(str(folder / f"{k + 1}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
-        rows.append(f"{k + 1} {k + 1}.jpg {k % 3}")
+    with av.open(str(folder / "CLIP0.mp4"), "w") as out:
+        stream = out.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
+        for k in range(NUM_CLIP_FRAMES):
+            grain = rng.normal(0, 5, (360, 640, 3))
+            window = scene[k : k + 360, 2 * k : 2 * k + 640]
+            picture = (window + grain).clip(0, 255).astype(np.uint8)
+            cv2.imwrite(str(folder / f"{k + 1}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+            rows.append(f"{k + 1} {k + 1}.jpg {k % 3}")
+        out.mux(stream.encode())
     lines = ["original_vido_id video_id frame_id path labels"]
     lines += [f"CLIP{clip} {clip} {row}" for clip in range(NUM_CLIPS) for row in rows]
     for split in ("train", "val"):
         (folder / f"{split}.csv").write_text("\n".join(lines) + "\n")
+    (folder / "test.csv").write_text("CLIP0.mp4 0\n")  # as SlowFast's datasets of videos want it
 
 
 def our_costs(folder: Path) -> dict[str, float]:
-    """`decoded`: the same frames, decoded and thrown away."""
+    """`decoded`: the same frames, decoded and thrown away; of the mp4, not converted to RGB."""
     table = read_clips(folder / "train.csv", num_classes=3)
     settings = DataSettings(folder, 3, num_frames=32, sampling_rate=2, frame_root=folder)
     source = open_source(table, settings)
+    video = open_source(table, replace(settings, source="video", video_root=folder))
     costs: dict[str, float] = {}
 
     def decode(num_frames: int) -> None:
@@ -66,7 +78,18 @@ def our_costs(folder: Path) -> dict[str, float]:
     costs["clip decoded"] = _median_ms(lambda: decode(32), 9)
     costs["short clip decoded"] = _median_ms(lambda: decode(8), 15)
     costs["loader decoded"] = costs["clip decoded"] / NUM_WORKERS
+    for resample in ("fast", "exact"):  # after those whose memory is measured
+        test = TestDataset(table, video, replace(settings, resample=resample))
+        costs[f"mp4 views {resample}"] = _view_costs(test)["views"]
+    costs["mp4 decoded"] = _median_ms(lambda: _decode_video(folder / "CLIP0.mp4"), 3)
     return costs | {"views decoded": _median_ms(lambda: decode(NUM_CLIP_FRAMES), 3)}
+
+
+def _decode_video(path: Path) -> None:
+    with av.open(str(path)) as container:
+        container.streams.video[0].codec_context.thread_count = 1
+        for _ in container.decode(video=0):
+            pass
 
 
 def _view_costs(test: TestDataset) -> dict[str, float]:
@@ -88,9 +111,13 @@ def _clip_costs(train: TrainDataset) -> dict[str, float]:
 
 
 def upstream_costs(folder: Path) -> dict[str, float]:
-    """SlowFast's Charades dataset, in whose tree this runs; its views are one item each."""
+    """SlowFast's Charades dataset, in whose tree this runs; its views are one item each.
+
+    Of an mp4 they are those of its Kinetics dataset.
+    """
     config = importlib.import_module("slowfast.config.defaults")
     charades: Any = importlib.import_module("slowfast.datasets.charades").Charades
+    kinetics: Any = importlib.import_module("slowfast.datasets.kinetics").Kinetics
     cfg = config.get_cfg()
     values = {"PATH_TO_DATA_DIR": str(folder), "PATH_PREFIX": str(folder), "NUM_FRAMES": 32}
     for key, value in (values | {"SAMPLING_RATE": 2, "TEST_CROP_SIZE": 256}).items():
@@ -99,11 +126,12 @@ def upstream_costs(folder: Path) -> dict[str, float]:
     test, train = charades(cfg, "test"), charades(cfg, "train")
     before = _memory_mb("VmRSS")
 
-    def views() -> None:
+    def views(dataset: Any) -> None:
         for view in range(30):
-            test[view]
+            dataset[view]
 
-    costs = {"views": _median_ms(views, 1), "peak": _memory_mb("VmHWM") - before}
+    costs = {"views": _median_ms(lambda: views(test), 1), "peak": _memory_mb("VmHWM") - before}
+    costs["mp4 views"] = _median_ms(lambda: views(kinetics(cfg, "test")), 1)
     costs["clip"] = _median_ms(lambda: train[0], 5)
     costs["bytes"] = sum(pathway.nbytes for pathway in train[0][0]) / 1e6
     loader = DataLoader(train, BATCH, num_workers=NUM_WORKERS, persistent_workers=True)

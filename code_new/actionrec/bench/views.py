@@ -1,4 +1,4 @@
-"""What a clip costs from JPEG files to views, SlowFast's own dataset beside ours, as rows.
+"""What a clip costs from its files to views, SlowFast's own datasets beside ours, as rows.
 
 The two take turns, each in a new process with one thread, so that both meet the same load; the
 files are in the page cache. actionrec/bench/view_costs.py says what is measured.
@@ -27,6 +27,8 @@ ROWS = (
     ("loader of 2 workers, fast, ms a clip", "loader", "loader fast", "loader decoded"),
     ("30 views of a clip, exact, ms", "views", "views exact", "views decoded"),
     ("30 views of a clip, fast, ms", "views", "views fast", "views decoded"),
+    ("30 views of an mp4, exact, ms", "mp4 views", "mp4 views exact", "mp4 decoded"),
+    ("30 views of an mp4, fast, ms", "mp4 views", "mp4 views fast", "mp4 decoded"),
     ("bytes of a train clip, exact, MB", "bytes", "bytes exact", None),
     ("bytes of a train clip, fast, MB", "bytes", "bytes fast", None),
     ("peak memory of the views, exact, MB", "peak", "peak exact", None),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from actionrec.data.clip_table import ClipTable, check_disjoint
 from actionrec.data.input_checks import AnnotationError
+from actionrec.data.rows.content_hash import ContentHash
 from actionrec.data.rows.csv_rows import read_stretches
 from actionrec.data.rows.index_cache import cached_table
 from actionrec.data.rows.label_sets import LabelSets
@@ -23,11 +24,12 @@ def read_clips(path: Path, *, num_classes: int, unlabelled_frames: bool = False)
     """
 
     def read() -> ClipTable:
+        content = ContentHash()
         rows = Stretches(path, LabelSets(num_classes, unlabelled_frames))
-        for stretch in read_stretches(path):
+        for stretch in read_stretches(path, content.add):
             rows.add(stretch)
         if not len(rows):
             raise AnnotationError(f"{path}: has a header but no rows; make or copy it again")
-        return rows.to_table()
+        return rows.to_table(content.hexdigest())
 
     return cached_table(path, read, num_classes=num_classes, unlabelled_frames=unlabelled_frames)

@@ -22,15 +22,17 @@ from actionrec.data.ragged import Arrays, Texts, ranges, summed
 class ClipTable:
     """Clips in the order of their first row; frames of a clip in the order of the file.
 
-    `ids` (K,); `lines` (K,) int64: the line of each clip's first row; `notes`: one line for each
-    thing that was accepted but that the user should know. The other fields are how rows are stored:
-    row_offsets (K+1,) int64; stretch_starts (S,) int64 rows; stretch_numbers (S,) int64, the number
-    in the path of the first row; stretch_digits (S,) uint8, how many digits it has, 0 where the
-    path has no number; run_starts (U,) int64 rows; run_prefixes and run_suffixes (U,); run_labels
-    (U,) int32, indices into label_sets, each (L,) int64 and sorted.
+    `sha256`: of the file `source` as it was read, 64 hex digits; that of a subset is the whole
+    file's. `ids` (K,); `lines` (K,) int64: the line of each clip's first row; `notes`: one line for
+    each thing that was accepted but that the user should know. The other fields are how rows are
+    stored: row_offsets (K+1,) int64; stretch_starts (S,) int64 rows; stretch_numbers (S,) int64,
+    the number in the path of the first row; stretch_digits (S,) uint8, how many digits it has, 0
+    where the path has no number; run_starts (U,) int64 rows; run_prefixes and run_suffixes (U,);
+    run_labels (U,) int32, indices into label_sets, each (L,) int64 and sorted.
     """
 
     source: Path
+    sha256: str
     ids: Texts
     lines: np.ndarray
     notes: tuple[str, ...]

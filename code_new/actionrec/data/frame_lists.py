@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from actionrec.data.input_checks import AnnotationError, check_relative_path, shown
+from actionrec.data.mp4_boxes import MAX_IN_CLIP, check_num_samples
+from actionrec.errors import SecurityError
 
 Frames = list[tuple[int, str]]
 FrameLister = Callable[[str], Frames]
@@ -61,19 +63,24 @@ def in_videos(root: Path) -> FrameLister:
 def count_video_frames(path: Path) -> int:
     """Frames of the first video stream: as it says, else counted in packets, without decoding.
 
-    Raises MissingFrames for a file that is missing, broken, or has no frames.
+    Raises MissingFrames for a file that is missing, broken, or has no frames, SecurityError when
+    it says it has too many to be opened.
     """
     import av
 
     if not path.is_file():
         raise MissingFrames(f"{path}: no such file")
     try:
+        with path.open("rb", buffering=0) as file:
+            check_num_samples(file, str(path), max_samples=MAX_IN_CLIP)
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise MissingFrames(f"{path}: has no video stream")
             stream = container.streams.video[0]
             # The packet that ends a stream is empty.
             count = stream.frames or sum(packet.size > 0 for packet in container.demux(stream))
+    except SecurityError:
+        raise
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise MissingFrames(f"{path}: cannot be read ({shown(error)})") from None
     if count <= 0:

@@ -20,6 +20,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from actionrec.data.clip_table import ClipTable
+from actionrec.data.mp4_boxes import MAX_IN_CLIP, check_num_samples
 from actionrec.data.reading import (
     PerFrame,
     gather,
@@ -83,6 +84,7 @@ class VideoFiles:
             if os.fstat(file.fileno()).st_size == 0:
                 raise UserError(f"{name} is empty; copy it again")
             try:
+                check_num_samples(file, name, max_samples=MAX_IN_CLIP)
                 return self._read_frames(file, clip, name, frame_indices, each)
             finally:
                 if file.error is not None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from actionrec.data.clip_table import ClipTable
 from actionrec.data.doctor.clip_files import ClipFiles
+from actionrec.data.mp4_boxes import MAX_IN_CLIP, check_num_samples
 from actionrec.data.reading import regular_file
 from actionrec.data.video import MAX_ABSENT_FRAMES, MAX_SEC, MAX_SIDE_PX, VideoFiles
 from actionrec.errors import SecurityError, UserError
@@ -62,6 +63,8 @@ def _open(path: Path, name: str) -> tuple[int, tuple[int, int]]:
     Raises UserError when it is no mp4, has no video, or is shorter than its own index says.
     """
     try:
+        with path.open("rb", buffering=0) as file:
+            check_num_samples(file, name, max_samples=MAX_IN_CLIP)
         # Naming the format keeps FFmpeg from taking the file for a playlist.
         with av.open(str(path), format="mp4", metadata_errors="replace") as container:
             if not container.streams.video:

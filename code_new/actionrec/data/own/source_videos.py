@@ -13,7 +13,8 @@ import av
 import numpy as np
 
 from actionrec.data.input_checks import AnnotationError, shown
-from actionrec.errors import UserError, first_few
+from actionrec.data.mp4_boxes import MAX_IN_RECORDING, check_num_samples
+from actionrec.errors import SecurityError, UserError, first_few
 
 # The name of FFmpeg's reader for each: told by the name and not by the content, so that no file is
 # taken for a playlist, which may open other files.
@@ -101,9 +102,16 @@ class VideoFolder:
 
 
 def probe(path: Path) -> SourceVideo:
-    """Read the file through without decoding. Raises UnusableVideo."""
+    """Read the file through without decoding.
+
+    Raises UnusableVideo, SecurityError when it says it holds too much to be opened.
+    """
+    format_name = SUFFIXES[path.suffix.lower()]
     try:
-        with av.open(str(path), format=SUFFIXES[path.suffix.lower()]) as container:
+        if format_name == "mp4":
+            with path.open("rb", buffering=0) as file:
+                check_num_samples(file, str(path), max_samples=MAX_IN_RECORDING)
+        with av.open(str(path), format=format_name) as container:
             if not container.streams.video:
                 raise UnusableVideo(f"{path}: holds no video stream")
             stream = container.streams.video[0]
@@ -111,6 +119,8 @@ def probe(path: Path) -> SourceVideo:
             stamps = [p.pts for p in packets]
             rate = stream.average_rate or stream.guessed_rate or Fraction(25)
             unit = float(stream.time_base or 0)
+    except SecurityError:
+        raise
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UnusableVideo(f"{path}: cannot be read ({shown(reason)})") from None

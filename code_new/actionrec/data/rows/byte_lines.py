@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import BinaryIO
 
 MAX_LINE_CHARS = 2**20
@@ -18,10 +19,11 @@ class ByteLines:
 
     view[start:] is what lies ahead, `number` the number of lines that have been taken. Only a part
     of a line comes when it has more than MAX_LINE_CHARS characters, and then more than so many.
+    `seen` gets each piece of the file as it is read.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._ended = file, False
+    def __init__(self, file: BinaryIO, seen: Callable[[bytes], None] | None = None) -> None:
+        self._file, self._seen, self._ended = file, seen, False
         self.view, self.start, self.number = b"", 0, 0
         self.look_ahead()
         if self.view.startswith(_BYTE_ORDER_MARK):
@@ -58,5 +60,7 @@ class ByteLines:
 
     def _read_chunk(self) -> None:
         chunk = self._file.read(_CHUNK)
+        if self._seen is not None:
+            self._seen(chunk)
         self.view, self.start = self.view[self.start :] + chunk, 0
         self._ended = not chunk

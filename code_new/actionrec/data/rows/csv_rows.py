@@ -6,7 +6,7 @@ One row a frame, spaces or tabs between fields.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import itemgetter
 from pathlib import Path
 
@@ -53,12 +53,15 @@ def read_rows(path: Path) -> Iterator[Row]:
             yield line + more, clip_id, next_frame, prefix + next_number + suffix, labels
 
 
-def read_stretches(path: Path) -> Iterator[Stretch]:
-    """The rows as `read_rows` has them, those together that differ in their numbers alone."""
+def read_stretches(path: Path, seen: Callable[[bytes], None] | None = None) -> Iterator[Stretch]:
+    """The rows as `read_rows` has them, those together that differ in their numbers alone.
+
+    `seen` gets each piece of the file as it is read.
+    """
     check_regular_file(path, max_bytes=MAX_BYTES)
     try:
         with path.open("rb", buffering=0) as file:
-            lines = ByteLines(file)
+            lines = ByteLines(file, seen)
             header = ""
             while not header.strip() and (taken := lines.take(1)):
                 header = taken[0][:MAX_LINE_CHARS]

@@ -1,9 +1,9 @@
 """What a large annotation said, kept for the next start: `.train.csv.index` beside it.
 
-Where that folder cannot be written, the index is in the user's cache folder. It is used only while
-size, times and inode of the annotation are those of the moment it was read; the time of the last
-change (ctime) shows new content even where size and mtime were set back. A hash of the content is
-not kept: reading an ordinary file takes no longer than hashing it.
+Where that folder cannot be written, the index is in the user's cache folder. It is used while size,
+times and inode of the annotation are those of the moment it was read; the time of the last change
+(ctime) shows new content even where size and mtime were set back. Where times or inode are others,
+as those of a copy are, the sha256 of the content decides, and the index takes on the new ones.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from actionrec.data.atomic_file import atomic_file
 from actionrec.data.clip_table import ClipTable
-from actionrec.data.rows.index_file import read_table, write_table
+from actionrec.data.rows.index_file import read_key, read_table, write_table
 
 logger = logging.getLogger(__name__)
 
@@ -42,15 +42,16 @@ def cached_table(
     state = _state(path)
     if state is None:
         return read()
+    key = state + options
     places = _places(path)
-    for place in places:
-        table = _load(place, path, state + options, num_classes)
-        if table is not None:
-            return table
-    table = read()
+    # An index that needs no hash goes before one that does.
+    tries = (_load(p, path, key, by_content=b) for b in (False, True) for p in places)
+    table, kept_key = next(filter(None, tries), (None, None))
+    if table is None:
+        table = read()
     _, _, changed, _ = state
-    if _state(path) == state and started - changed > _TICK_NS:
-        _keep(places, table, state + options)
+    if kept_key != key and _state(path) == state and started - changed > _TICK_NS:
+        _keep(places, table, key)
     return table
 
 
@@ -78,18 +79,36 @@ def _places(path: Path) -> list[Path]:
     return places
 
 
-def _load(place: Path, path: Path, key: Key, num_classes: int) -> ClipTable | None:
+def _load(place: Path, path: Path, key: Key, *, by_content: bool) -> tuple[ClipTable, Key] | None:
+    """The table of an index that is fresh, and the key that stands in it.
+
+    by_content: it may have the times or the inode of another file of the same content.
+    """
+    size, num_classes = key[0], key[-2]
     try:
         status = place.stat()
         # The texts of an index all stand in the annotation, at most 40 bytes of numbers to a row.
-        if not stat.S_ISREG(status.st_mode) or status.st_size > 4 * key[0] + _MIN_BYTES:
+        if not stat.S_ISREG(status.st_mode) or status.st_size > 4 * size + _MIN_BYTES:
             raise ValueError("it is no file of a likely size")
-        return read_table(place.read_bytes(), path, key, num_classes)
+        data = place.read_bytes()
+        kept = read_key(data)
+        if (kept[0], *kept[-2:]) != (size, *key[-2:]):
+            raise ValueError("the file has changed")
+        table = read_table(data, path, num_classes)
+        if kept != key and not (by_content and _sha256(path) == table.sha256):
+            raise ValueError("the file has changed")
+        return table, kept
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        logger.info("%s is not used: %s; reading %s instead", place, error, path)
+        if by_content:
+            logger.info("%s is not used: %s; reading %s instead", place, error, path)
         return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _keep(places: list[Path], table: ClipTable, key: Key) -> None:

@@ -1,11 +1,12 @@
 """A ClipTable as a file of plain arrays, and back again, checked as if a stranger had written it.
 
-The file: int64 numbers, namely a mark, a CRC-32 of all that follows it, the key and the length of
-each array in the order of _ARRAYS; then the arrays.
+The file: int64 numbers, namely a mark, a CRC-32 of all that follows it, the six of the key and the
+length of each array in the order of _ARRAYS; then the arrays.
 """
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,8 @@ from actionrec.data.input_checks import MAX_PATH_CHARS, check_id, check_relative
 from actionrec.data.ragged import Arrays, Texts
 from actionrec.data.rows.csv_rows import MAX_ROWS
 
-_MARK = int.from_bytes(b"ARindex1", "little")  # the last letter is the version of the format
+_MARK = int.from_bytes(b"ARindex2", "little")  # the last letter is the version of the format
+_KEY = slice(2, 8)
 # Long items first, so that each array begins where its dtype may.
 _ARRAYS = {
     "lines": "<i8",
@@ -49,10 +51,10 @@ _RAGGED: dict[str, type[Texts | Arrays]] = {
 
 
 def write_table(file: BinaryIO, table: ClipTable, key: Sequence[int]) -> None:
-    """Write `table` and the whole numbers of `key`, which `read_table` compares."""
+    """Write `table` and a key of six whole numbers, which `read_key` finds."""
     arrays = {name: getattr(table, name) for name in _ARRAYS if hasattr(table, name)}
     # The notes name the file as its reader did.
-    texts = Texts.of([str(table.source), *table.notes])
+    texts = Texts.of([str(table.source), table.sha256, *table.notes])
     ragged = {name: getattr(table, name, texts) for name in _RAGGED}
     for name, items in ragged.items():
         arrays |= {f"{name}.values": items.values, f"{name}.offsets": items.offsets}
@@ -63,27 +65,36 @@ def write_table(file: BinaryIO, table: ClipTable, key: Sequence[int]) -> None:
     file.write(content)
 
 
-def read_table(data: bytes, source: Path, key: Sequence[int], num_classes: int) -> ClipTable:
-    """The table that `write_table` wrote with this key. Raises ValueError for anything else."""
-    size = 2 + len(key) + len(_ARRAYS)
-    head = np.frombuffer(data, "<i8", size)
+def read_key(data: bytes) -> tuple[int, ...]:
+    """The key that `write_table` wrote. Raises ValueError where the file is no index."""
+    head = np.frombuffer(data, "<i8", _KEY.stop)
     if head[0] != _MARK:
         raise ValueError("it is none of this version")
-    if head[2 : 2 + len(key)].tolist() != list(key):
-        raise ValueError("the file has changed")
+    return tuple(head[_KEY].tolist())
+
+
+def read_table(data: bytes, source: Path, num_classes: int) -> ClipTable:
+    """The table that `write_table` wrote; its notes call the file `source`.
+
+    data: with a key that `read_key` finds. Raises ValueError where anything in it cannot be right.
+    """
+    size = _KEY.stop + len(_ARRAYS)
+    head = np.frombuffer(data, "<i8", size)
     if head[1] != zlib.crc32(memoryview(data)[16:]):
         raise ValueError("it is damaged")
     fields: dict[str, Any] = {}
     place = 8 * size
-    for (name, dtype), length in zip(_ARRAYS.items(), head[2 + len(key) :].tolist(), strict=True):
+    for (name, dtype), length in zip(_ARRAYS.items(), head[_KEY.stop :].tolist(), strict=True):
         fields[name] = np.frombuffer(data, dtype, length, place)
         place += fields[name].nbytes
     for name, kind in _RAGGED.items():
         fields[name] = _ragged(kind, fields.pop(f"{name}.values"), fields.pop(f"{name}.offsets"))
-    named, *notes = fields.pop("texts")
-    if named != str(source):
-        raise ValueError("the file had another name")
-    table = ClipTable(source=source, notes=tuple(notes), **fields)
+    texts = fields.pop("texts")
+    _require(len(texts) >= 2)
+    named, sha256, *notes = texts
+    _require(re.fullmatch("[0-9a-f]{64}", sha256) is not None)
+    renamed = tuple(note.replace(f"{named}:", f"{source}:") for note in notes)
+    table = ClipTable(source=source, sha256=sha256, notes=renamed, **fields)
     _check_rows(table)
     _check_runs(table, num_classes)
     _check_names(table)

@@ -99,8 +99,8 @@ class Stretches:
         self._clips[clip_id] = (clip, len(self._prefixes) - 1, pattern)
         return self._clips[clip_id]
 
-    def to_table(self) -> ClipTable:
-        """Raises AnnotationError for a frame that a clip has twice."""
+    def to_table(self, sha256: str) -> ClipTable:
+        """sha256: of the file. Raises AnnotationError for a frame that a clip has twice."""
         # The rows of a clip need not be adjacent in the file.
         order = np.argsort(np.frombuffer(self._columns[0], np.int32), kind="stable")
         columns = {
@@ -114,6 +114,7 @@ class Stretches:
         runs = columns["run"][first_of_run]
         return ClipTable(
             source=self._path,
+            sha256=sha256,
             ids=Texts.of(self._clips),
             lines=np.array(self._clip_lines, dtype=np.int64),
             notes=tuple(note for note in notes if note),
