@@ -11,7 +11,6 @@ import actionrec
 import losses
 from actionrec import launched
 from actionrec.engine import distributed
-from actionrec.engine.checkpoint import file_hashes
 from actionrec.engine.output import flat_settings
 from actionrec.types import RunSettings
 
@@ -19,14 +18,15 @@ from actionrec.types import RunSettings
 _OF_A_MACHINE = ("SHARD_ID", "DATA.PATH_", "DATA.VIDEO_PREFIX", "OUTPUT_DIR", "DATA_LOADER.")
 
 
-def require_agreement(settings: RunSettings, weights: Path | None) -> None:
+def require_agreement(settings: RunSettings, hashes: dict[str, str], weights: Path | None) -> None:
     """Raise UserError, in all processes, where one has other inputs than the main one.
 
-    weights: the checkpoint that the run starts from.
+    hashes: as `checkpoint.file_hashes` gives them; weights: the checkpoint that the run starts
+    from.
     """
     if launched.world_size() == 1:
         return
-    facts = {f"sha256 of {name}": value for name, value in file_hashes(settings).items()}
+    facts = {f"sha256 of {name}": value for name, value in hashes.items()}
     facts["sha256 of config"] = _configuration_hash(settings.config_yaml)
     facts["sha256 of the code"] = _code_hash()
     facts["checkpoint"] = "none" if weights is None else weights.name

@@ -11,7 +11,6 @@ from typing import Any
 import yaml
 
 from actionrec.data.dev_split import dev_split_path
-from actionrec.engine.checkpoint import file_hashes
 from actionrec.errors import UserError
 from actionrec.types import DataSettings, RunSettings
 
@@ -79,13 +78,15 @@ def changed_settings(state: dict[str, Any], config_yaml: str, path: Path) -> lis
     return changed
 
 
-def check_same_run(state: dict[str, Any], settings: RunSettings, path: Path) -> None:
+def check_same_run(
+    state: dict[str, Any], settings: RunSettings, hashes: dict[str, str], path: Path
+) -> None:
     """Raises UserError when the checkpoint in this folder belongs to another run.
 
     Without it, the same command with another loss would resume the finished run and train nothing.
     """
     changed = changed_settings(state, settings.config_yaml, path)
-    ours, theirs = file_hashes(settings), state.get("hashes", {})
+    ours, theirs = hashes, state.get("hashes", {})
     if "train.csv" in ours.keys() & theirs.keys() and ours["train.csv"] != theirs["train.csv"]:
         changed.append(f"{settings.data.annotation_dir / 'train.csv'} has other content")
     if ours.get("dev.txt") != theirs.get("dev.txt"):

@@ -36,7 +36,6 @@ from actionrec.models.video_model import VideoModel
 from actionrec.randomness import seed_start
 from actionrec.stop_signals import StopSignals
 from actionrec.types import RunSettings
-from losses import Loss
 
 logger = logging.getLogger(__name__)
 
@@ -85,11 +84,13 @@ def _run(
     stop: StopSignals,
 ) -> None:
     # What is wrong with a checkpoint is told before the data are read.
-    start = _weights_to_start_from(settings) if settings.train.enable else None
+    hashes = checkpoint.file_hashes(settings)
+    start = _weights_to_start_from(settings, hashes) if settings.train.enable else None
     to_test = _weights_to_test(settings)
     weights = start or to_test
-    require_agreement(settings, None if weights is None else weights.path)
+    require_agreement(settings, hashes, None if weights is None else weights.path)
     splits = load_splits(settings)
+    _require_unchanged(splits, hashes)
     criterion = None
     if settings.train.enable:
         criterion = build_criterion(
@@ -114,9 +115,12 @@ def _run(
     )
     tested = None
     if criterion is not None:
-        started = time.monotonic()
-        tested = _train(settings, splits, model, criterion, start, bad_clips, stop)
-        logger.info("training took %.0f s", time.monotonic() - started)
+        with CheckpointWriter(settings.train.keep_checkpoints) as writer:
+            training = Training.start(
+                settings, splits, model, criterion, hashes, bad_clips, writer, stop
+            )
+            tested = _train(training, start)
+        distributed.wait_for_all()  # the last checkpoint is on the disk
     if settings.test.enable and _is_yet_to_come(settings):
         to_test = _named_test_weights(settings)
     if to_test is not None:
@@ -133,14 +137,21 @@ def _where(device: torch.device) -> str:
     return str(device) if count == 1 else f"{count} processes, the first on {device}"
 
 
-def _weights_to_start_from(settings: RunSettings) -> Weights | None:
+def _require_unchanged(splits: Splits, hashes: dict[str, str]) -> None:
+    """Raise UserError where an annotation was replaced between its hash and its reading."""
+    for table in (splits.train, splits.val):
+        if table is not None and hashes.get(table.source.name) != table.sha256:
+            raise UserError(f"{table.source}: was changed while the run started; start it again")
+
+
+def _weights_to_start_from(settings: RunSettings, hashes: dict[str, str]) -> Weights | None:
     """The newest checkpoint of this run, else the initial weights that the settings name."""
     if settings.train.auto_resume:
         found = checkpoint.find_resume(settings.output_dir)
         if found is not None:
             for reason in found.torn.values():
                 logger.warning("passed over: %s", reason)
-            check_same_run(found.state, settings, found.path)
+            check_same_run(found.state, settings, hashes, found.path)
             return Weights(found.path, found.state, resumes=True)
     if settings.train.checkpoint is None:
         return None
@@ -181,22 +192,13 @@ def _named_test_weights(settings: RunSettings) -> Weights | None:
     return Weights(path, checkpoint.load_checkpoint(path), resumes=False)
 
 
-def _train(
-    settings: RunSettings,
-    splits: Splits,
-    model: VideoModel,
-    criterion: Loss,
-    start: Weights | None,
-    bad_clips: BadClips,
-    stop: StopSignals,
-) -> Path:
+def _train(training: Training, start: Weights | None) -> Path:
     """Resume or start, then train; returns the last checkpoint."""
-    with CheckpointWriter(settings.train.keep_checkpoints) as writer:
-        training = Training.start(settings, splits, model, criterion, bad_clips, writer, stop)
-        _begin(training, start)
-        train(training)
-    distributed.wait_for_all()  # the last checkpoint is on the disk
-    return checkpoint.checkpoint_path(settings.output_dir, training.epoch)
+    started = time.monotonic()
+    _begin(training, start)
+    train(training)
+    logger.info("training took %.0f s", time.monotonic() - started)
+    return checkpoint.checkpoint_path(training.settings.output_dir, training.epoch)
 
 
 def _begin(training: Training, start: Weights | None) -> None:

@@ -69,6 +69,7 @@ class Training:
         splits: Splits,
         model: VideoModel,
         criterion: Loss,
+        hashes: dict[str, str],
         bad_clips: BadClips,
         writer: CheckpointWriter,
         stop: StopSignals,
@@ -87,7 +88,7 @@ class Training:
             bad_clips,
             writer,
             stop,
-            checkpoint.file_hashes(settings),
+            hashes,
         )
 
     def is_due(self, period: int, ahead: int = 0) -> bool:
