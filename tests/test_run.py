@@ -50,6 +50,13 @@ def test_a_run_leaves_upstreams_files_and_lines(finished, clips):
     assert len(loss) == 6 and loss[-1] < loss[0]
 
 
+def test_the_log_says_with_what_a_run_worked_and_its_configuration_is_kept(finished):
+    (line,) = [s for s in (finished / "stdout.log").read_text().splitlines() if "cores" in s]
+    for part in (f"torch {torch.__version__}", "1 processes, device cpu", "SlowFast: ", "code "):
+        assert part in line
+    assert (finished / "config.yaml").read_text() == "MODEL: {LOSS_FUNC: bce_loss}\n"
+
+
 def test_the_saved_scores_give_the_printed_map(finished, clips):
     with (finished / "results.pkl").open("rb") as file:
         scores, labels = pickle.load(file)

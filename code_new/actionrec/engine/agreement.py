@@ -28,7 +28,7 @@ def require_agreement(settings: RunSettings, hashes: dict[str, str], weights: Pa
         return
     facts = {f"sha256 of {name}": value for name, value in hashes.items()}
     facts["sha256 of config"] = _configuration_hash(settings.config_yaml)
-    facts["sha256 of the code"] = _code_hash()
+    facts["sha256 of the code"] = code_hash()
     facts["checkpoint"] = "none" if weights is None else weights.name
     distributed.require_agreement(facts)
 
@@ -40,7 +40,8 @@ def _configuration_hash(config_yaml: str) -> str:
     return hashlib.sha256("\n".join(shared).encode()).hexdigest()
 
 
-def _code_hash() -> str:
+def code_hash() -> str:
+    """sha256 of this project's Python files, 64 hex digits."""
     sha256 = hashlib.sha256()
     for package in (actionrec, losses):
         folder = Path(str(package.__file__)).parent

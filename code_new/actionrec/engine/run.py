@@ -27,6 +27,7 @@ from actionrec.engine.output import (
     set_aside_checkpoints,
 )
 from actionrec.engine.output_lock import OutputLock
+from actionrec.engine.surroundings import record_surroundings
 from actionrec.engine.sync_batch_norm import synchronise
 from actionrec.engine.train import train
 from actionrec.engine.training import Training
@@ -89,6 +90,7 @@ def _run(
     to_test = _weights_to_test(settings)
     weights = start or to_test
     require_agreement(settings, hashes, None if weights is None else weights.path)
+    record_surroundings(settings, device)  # not before: the folder may be another run's
     splits = load_splits(settings)
     _require_unchanged(splits, hashes)
     criterion = None
