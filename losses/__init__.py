@@ -17,14 +17,22 @@ from typing import Any
 
 import torch
 
+from losses.asl import ASL
+from losses.balanced import BalancedBCE, ClassBalancedBCE, ClassBalancedFocal, WeightedBCE
 from losses.base import Loss
 from losses.bce import BCE, BCEOfProbabilities
 from losses.cross_entropy import CrossEntropy, SoftCrossEntropy
+from losses.deferred import Deferred, DeferredWeights
+from losses.distribution_balanced import DistributionBalanced, DistributionBalancedFocal
 from losses.eql import EQL
+from losses.eqlv2 import EQLv2
 from losses.focal import Focal
 from losses.ldam import LDAM
+from losses.logit_adjustment import LogitAdjustedBCE
 from losses.released import ReleasedEQL, ReleasedFocal, ReleasedLDAM
 from losses.run import set_run_counts
+from losses.smoothed import SmoothedBCE
+from losses.two_way import TwoWay
 from losses.weighting import Counts, class_balanced_weights
 
 __all__ = [
@@ -45,6 +53,17 @@ LOSSES: dict[str, type[Loss]] = {
     "focal_loss": Focal,
     "LDAM": LDAM,
     "EQL": EQL,
+    "EQLv2": EQLv2,
+    "weighted_bce": WeightedBCE,
+    "balanced_bce": BalancedBCE,
+    "smoothed_bce": SmoothedBCE,
+    "logit_adjusted_bce": LogitAdjustedBCE,
+    "CB_bce": ClassBalancedBCE,
+    "CB_focal": ClassBalancedFocal,
+    "DB": DistributionBalanced,
+    "DB_focal": DistributionBalancedFocal,
+    "ASL": ASL,
+    "two_way": TwoWay,
     # SlowFast's own names
     "bce": BCEOfProbabilities,
     "bce_logit": BCE,
@@ -61,6 +80,9 @@ RELEASED: dict[str, type[Loss]] = {
 }
 
 _VARIANTS = ("paper", "released")
+
+# Deferred re-weighting, for every loss that takes class weights; LDAM has it itself.
+_DRW: dict[str, Any] = {"drw_epoch": None, "drw_beta": 0.9999}
 
 # Constructor keywords that the run gives, and no configuration.
 _COMMON = ("class_counts", "num_clips", "generator", "reduction")
@@ -88,11 +110,13 @@ def build(
 
     class_counts (C,) and num_clips are those of the training split; a loss without need of them
     ignores them. num_clips None: EQL takes the sum of the counts. num_classes: C of the model, to
-    check the counts against. variant: paper or released. Raises UnknownLoss, TypeError for a
-    parameter that the loss does not have, ValueError for a bad value.
+    check the counts against. variant: paper or released. drw_epoch, drw_beta: of any loss that
+    takes class weights, see losses.deferred; without drw_epoch there is none. Raises UnknownLoss,
+    TypeError for a parameter that the loss does not have, ValueError for a bad value.
     """
     known = parameters(name, variant)
     _refuse_unknown(name, params, known)
+    drw = {k: params.pop(k, v) for k, v in _DRW.items()} if _is_deferrable(name, variant) else {}
     if class_counts is not None and num_classes is not None and len(class_counts) != num_classes:
         raise ValueError(
             f"class_counts has {len(class_counts)} classes, the model {num_classes}; "
@@ -102,9 +126,12 @@ def build(
     common = {"class_counts": class_counts, "num_clips": num_clips, "generator": generator}
     accepted = inspect.signature(cls.__init__).parameters
     try:
-        return cls(
+        loss = cls(
             reduction=reduction, **{k: v for k, v in common.items() if k in accepted}, **params
         )
+        if drw.get("drw_epoch") is None:
+            return loss
+        return Deferred(loss, class_counts=class_counts, **drw)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
 
@@ -119,6 +146,8 @@ def parameters(name: str, variant: str = "paper") -> dict[str, Any]:
     """The parameters of a loss and their defaults; `variant` is one where there is a choice."""
     accepted = inspect.signature(_find(name, variant).__init__).parameters.values()
     own = {p.name: p.default for p in accepted if p.name not in ("self", *_COMMON)}
+    if _is_deferrable(name, variant):
+        own |= _DRW
     return {**own, "variant": "paper"} if name in RELEASED else own
 
 
@@ -146,6 +175,12 @@ def _find(name: str, variant: str) -> type[Loss]:
         return RELEASED[name]
     variants = "paper or released" if name in RELEASED else "paper only"
     raise ValueError(f"{name}: variant is {variant!r}; there is {variants}")
+
+
+def _is_deferrable(name: str, variant: str) -> bool:
+    cls = _find(name, variant)
+    is_own = issubclass(cls, DeferredWeights)
+    return variant == "paper" and cls.takes_class_weights and not is_own
 
 
 def _refuse_unknown(name: str, params: Mapping[str, Any], known: Mapping[str, Any]) -> None:

@@ -43,6 +43,8 @@ class Loss(nn.Module):
     needs_class_counts: ClassVar[bool] = False
     single_label: ClassVar[bool] = False  # True: it has no meaning for clips with several labels
     takes_probabilities: ClassVar[bool] = True  # False: it cannot be asked with logits=False
+    takes_class_weights: ClassVar[bool] = True  # False: DRW has no meaning for it
+    stateful: ClassVar[bool] = False  # True: in training, forward changes what the next one gives
 
     def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__()

@@ -19,6 +19,7 @@ class BCEOfProbabilities(Loss):
     """The same from probabilities in [0, 1], as torch.nn.BCELoss."""
 
     wants = "probabilities"
+    takes_class_weights = False
 
     def terms(self, logits: Tensor, targets: Tensor) -> Tensor:
         return F.binary_cross_entropy(logits, targets, reduction="none")

@@ -12,6 +12,7 @@ class SoftCrossEntropy(Loss):
     """-sum_c y_c log softmax(z)_c, targets (N, C) distributions; reduction none gives (N,)."""
 
     takes_probabilities = False
+    takes_class_weights = False  # its terms are of clips
 
     def terms(self, logits: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(logits, targets, reduction="none")

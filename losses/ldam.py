@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from losses.base import Loss, number
-from losses.weighting import Counts, checked_counts, class_balanced_weights
+from losses.base import number
+from losses.deferred import DeferredWeights
+from losses.weighting import Counts, checked_counts
 
 
-class LDAM(Loss):
+class LDAM(DeferredWeights):
     """w_c BCE(s (z_c - m_c y_c), y_c) with m_c = max_m (n_min / n_c)^(1/4).
 
     Cao et al. 2019, arXiv:1906.07413. The paper's margin, on sigmoids as a clip has several labels.
@@ -23,8 +23,6 @@ class LDAM(Loss):
     takes_probabilities = False  # s z - m needs the logits
 
     margins: Tensor
-    deferred_weights: Tensor
-    class_weights: Tensor
 
     def __init__(
         self,
@@ -40,32 +38,9 @@ class LDAM(Loss):
         counts = checked_counts(class_counts)
         self.num_classes = len(counts)
         self.s = number("s", s, 0)
-        self.drw_epoch = number("drw_epoch", drw_epoch, 0)
-        number("drw_beta", drw_beta, 0, 1)
         margins = number("max_m", max_m, 0) * (counts.min() / counts) ** 0.25
-        weights = class_balanced_weights(counts, drw_beta)
         self.register_buffer("margins", margins.float(), persistent=False)
-        self.register_buffer("deferred_weights", weights.float(), persistent=False)
-        # The only state, so the only buffer in a checkpoint: ones, later the deferred weights.
-        self.register_buffer("class_weights", torch.ones_like(self.deferred_weights))
-
-    def set_epoch(self, epoch: int) -> None:
-        """Weigh the classes from epoch `drw_epoch` on, to the last; before it they all weigh 1."""
-        if epoch >= self.drw_epoch:
-            self.class_weights.copy_(self.deferred_weights)
-        else:
-            self.class_weights.fill_(1)
-
-    def phase(self) -> str:
-        return "reweighted" if torch.equal(self.class_weights, self.deferred_weights) else "plain"
-
-    def remarks(self, max_epoch: int) -> list[str]:
-        if self.drw_epoch < max_epoch:
-            return []
-        return [
-            f"drw_epoch {self.drw_epoch:g} is not reached in {max_epoch} epochs: classes are never "
-            "re-weighted"
-        ]
+        self.defer(class_counts, drw_epoch, drw_beta)
 
     def shifted(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The logits (N, C) less the margin of each positive."""

@@ -34,6 +34,20 @@ def checked_counts(counts: Counts | None) -> Tensor:
     return values.clamp_min(1)
 
 
+def frequencies(counts: Counts | None, num_clips: int | None) -> Tensor:
+    """n_c / N, (C,) float64, kept between 1 / 2N and 1 - 1 / 2N: a class of all clips has odds too.
+
+    num_clips: N; None: the sum of the counts. Raises ValueError as `checked_counts`.
+    """
+    values = checked_counts(counts)
+    if num_clips is None:
+        total = torch.as_tensor(counts, dtype=torch.float64).sum().clamp_min(1)
+    else:
+        total = torch.tensor(number("num_clips", num_clips, 1), dtype=torch.float64)
+    margin = 1 / (2 * total.item())
+    return (values / total).clamp(margin, 1 - margin)
+
+
 def class_balanced_weights(counts: Counts, beta: float) -> Tensor:
     """(1 - beta) / (1 - beta^n_c), scaled to sum to C. Cui et al. 2019, arXiv:1901.05555.
 

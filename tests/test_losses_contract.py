@@ -24,7 +24,8 @@ multi_label = pytest.mark.parametrize(("name", "variant"), MULTI_LABEL)
 def built(name: str, variant: str = "paper", **keywords: object) -> losses.Loss:
     if variant != "paper":
         keywords["variant"] = variant
-    return losses.build(name, class_counts=COUNTS, num_classes=CLASSES, num_clips=1000, **keywords)
+    loss = losses.build(name, class_counts=COUNTS, num_classes=CLASSES, num_clips=1000, **keywords)
+    return loss.eval() if loss.stateful else loss  # in training each call would change the next
 
 
 def batch(criterion: losses.Loss, seed: int = 0, clips: int = 5) -> tuple[Tensor, Tensor]:
@@ -189,7 +190,7 @@ def test_an_unknown_parameter_is_refused_in_one_line_with_all_that_there_are(nam
 
 @pytest.mark.parametrize(
     ("wrong", "right"),
-    [("ldam", "LDAM"), ("LDAM-DRW", "LDAM"), ("focal", "focal_loss"), ("eql", "EQL")],
+    [("ldam", "LDAM"), ("LDAM-DRW", "LDAM"), ("focal_los", "focal_loss"), ("eql", "EQL")],
 )
 def test_an_unknown_name_lists_the_known_with_the_nearest_first(wrong, right):
     with pytest.raises(KeyError) as caught:
@@ -214,7 +215,10 @@ def test_an_unknown_name_lists_the_known_with_the_nearest_first(wrong, right):
         ("EQL", {"variant": "released", "tail_fraction": 0.1}, "max_tail_num 100"),
         ("EQL", {"variant": "old"}, "EQL: variant is 'old'; there is paper or released"),
         ("bce", {"variant": "released"}, "bce: variant is 'released'; there is paper only"),
-        ("bce_logit", {"reduction": "sum"}, "bce_logit has no parameter 'reduction'; it has none"),
+        ("bce", {"reduction": "sum"}, "bce has no parameter 'reduction'; it has none"),
+        ("ASL", {"margin": 1.5}, "ASL: margin is 1.5; it must be a number from 0 to 1"),
+        ("DB", {"drw_epoch": -1}, "DB: drw_epoch is -1; it must be a number of at least 0"),
+        ("two_way", {"drw_epoch": 3}, "two_way has no parameter 'drw_epoch'"),
     ],
 )
 def test_a_bad_value_is_refused_before_there_are_counts(name, params, message):
