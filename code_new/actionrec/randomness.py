@@ -16,7 +16,7 @@ import torch
 from actionrec.errors import UserError
 
 # First words of the spawn keys. Another number makes another run of every seed: never change one.
-_ORDER, _SAMPLE, _STEP = 1, 2, 3
+_ORDER, _SAMPLE, _STEP, _DRAWS = 1, 2, 3, 4
 _SEED_LIMIT = 2**32  # numpy's global generator, which draws initial weights, takes no more
 
 
@@ -26,9 +26,18 @@ def epoch_order(seed: int, epoch: int, num_clips: int) -> np.ndarray:
     return order.permutation(num_clips)
 
 
-def sample_rng(seed: int, epoch: int, clip: int) -> np.random.Generator:
-    """The generator of one clip's start, scale, crop and flip in one epoch."""
-    return np.random.Generator(np.random.Philox(_stream(seed, _SAMPLE, epoch, clip)))
+def epoch_rng(seed: int, epoch: int) -> np.random.Generator:
+    """The generator of an epoch's draws, where some clips are drawn more often than others."""
+    return np.random.Generator(np.random.Philox(_stream(seed, _DRAWS, epoch)))
+
+
+def sample_rng(seed: int, epoch: int, clip: int, occurrence: int = 0) -> np.random.Generator:
+    """The generator of one clip's start, scale, crop and flip in one epoch.
+
+    occurrence: how often the clip was drawn before in this epoch.
+    """
+    again = (occurrence,) if occurrence else ()
+    return np.random.Generator(np.random.Philox(_stream(seed, _SAMPLE, epoch, clip, *again)))
 
 
 def seed_step(seed: int, step: int, rank: int = 0) -> None:
