@@ -15,7 +15,7 @@ def average_precision(scores: ArrayLike, targets: ArrayLike) -> np.ndarray:
     Raises UserError for other shapes, NaN or infinite scores, and targets neither 0 nor 1.
     The definition is that of sklearn.metrics.average_precision_score.
     """
-    scores, positive = _checked(np.asarray(scores), np.asarray(targets))
+    scores, positive = checked(np.asarray(scores), np.asarray(targets))
     ap = np.full(scores.shape[1], np.nan)
     for c in np.flatnonzero(positive.any(axis=0)):
         ranked = np.sort(scores[:, c])
@@ -40,8 +40,8 @@ def _num_at_least(ascending: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     return len(ascending) - np.searchsorted(ascending, thresholds, side="left")
 
 
-def _checked(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The scores, and the targets as booleans."""
+def checked(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The scores (N, C), and the targets as booleans. Raises UserError: see average_precision."""
     if scores.ndim != 2 or scores.shape != targets.shape:
         raise UserError(
             f"scores have the shape {scores.shape} and targets {targets.shape}; "
