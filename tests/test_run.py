@@ -18,6 +18,7 @@ from actionrec.engine import checkpoint, train
 from actionrec.engine.criterion import build_criterion, own_params
 from actionrec.engine.final_test import check_same_input
 from actionrec.engine.run import run
+from actionrec.engine.scores_file import load_scores
 from actionrec.errors import Incomplete, UserError
 from actionrec.metrics import get_map
 from actionrec.types import (
@@ -51,7 +52,7 @@ def test_a_run_leaves_upstreams_files_and_lines(finished, clips):
 
 
 def test_the_log_says_with_what_a_run_worked_and_its_configuration_is_kept(finished):
-    (line,) = [s for s in (finished / "stdout.log").read_text().splitlines() if "cores" in s]
+    (line,) = [s for s in (finished / "stdout.log").read_text().splitlines() if " cores, " in s]
     for part in (f"torch {torch.__version__}", "1 processes, device cpu", "SlowFast: ", "code "):
         assert part in line
     assert (finished / "config.yaml").read_text() == "MODEL: {LOSS_FUNC: bce_loss}\n"
@@ -68,6 +69,16 @@ def test_the_saved_scores_give_the_printed_map(finished, clips):
     assert [row["clip_id"] for row in rows] == [f"VAL{c:02d}" for c in range(9)]
     assert [float(row["class 1"]) for row in rows] == pytest.approx(scores[:, 1].tolist(), rel=1e-5)
     assert [int(c) for c in rows[1]["labels"].split(",")] == labels[1].nonzero()[:, 0].tolist()
+
+
+def test_the_portable_scores_give_the_printed_map_to_every_digit(finished, clips):
+    found = load_scores(finished / "scores.npz")
+    with (finished / "results.pkl").open("rb") as file:
+        scores, labels = pickle.load(file)
+    assert np.array_equal(found.scores, scores.numpy())
+    assert np.array_equal(found.targets, labels.numpy())
+    assert found.about["views"] == 6 and found.about["checkpoint"].endswith("00006.pyth")
+    assert abs(get_map(*found.of_read_clips()) - get_map(scores.numpy(), labels.numpy())) < 1e-12
 
 
 def test_an_interrupted_run_ends_with_the_same_weights(finished, clips, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from actionrec.engine import checkpoint, distributed
 from actionrec.engine.evaluate import score_views
 from actionrec.engine.logging import log_json_stats
 from actionrec.engine.results import save_results
+from actionrec.engine.scores_file import FILE_NAME, Scores, save_scores
 from actionrec.errors import Incomplete, UserError
 from actionrec.metrics.ensemble import ViewEnsemble
 from actionrec.metrics.floors import prior_floor, random_floor
@@ -115,7 +116,8 @@ def _conclude(
         ids, names = tuple(clips.ids), splits.class_names
         try:
             table = save_results(path, ids=ids, class_names=names, scores=every, targets=targets)
-            lines.append(f"predictions  {table}, {path.name}")
+            save_scores(path.parent / FILE_NAME, _scores(settings, splits, every, targets, tested))
+            lines.append(f"predictions  {table}, {path.name}, {FILE_NAME}")
         except OSError as error:
             place = error.filename2 or error.filename or path
             failures.append(f"after the test: {place} could not be written: {error.strerror}")
@@ -131,6 +133,23 @@ def _conclude(
             f"{len(clips) - len(read)} of {len(clips)} test clips could not be read, see "
             f"{bad_clips.path}; the table is over the other {len(read)}"
         )
+
+
+def _scores(
+    settings: RunSettings, splits: Splits, scores: np.ndarray, targets: np.ndarray, tested: Path
+) -> Scores:
+    data, train = settings.data, splits.train
+    about = {
+        "views": data.num_views * data.num_crops,
+        "ensemble": settings.metrics.ensemble,
+        "checkpoint": str(tested),
+        "loss": settings.loss.name,
+        "seed": settings.seed,
+        "arch": settings.arch,
+        "hashes": checkpoint.file_hashes(settings),
+    }
+    counts = None if train is None else train.class_counts(data.num_classes)
+    return Scores(tuple(splits.val.ids), splits.class_names, scores, targets, counts, about)
 
 
 def _table(settings: RunSettings, splits: Splits, scores: np.ndarray, targets: np.ndarray) -> str:
