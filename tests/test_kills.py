@@ -6,12 +6,12 @@ The two tests marked slow bring the kills to 200, 20 of them of fresh interprete
 from __future__ import annotations
 
 import os
-import random
 import re
 import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from interrupted_runs import (
     console,
@@ -110,7 +110,7 @@ def killing_programs(clips, rng):
     [pytest.param(18, id="E2-18"), pytest.param(180, id="E2-180", marks=pytest.mark.slow)],
 )
 def test_killed_forks_end_bit_identical(clips, tmp_path, undisturbed, num_kills, capsys):
-    start = killing_forks(clips, random.Random(num_kills))
+    start = killing_forks(clips, np.random.default_rng(num_kills))
     kills, runs = kill_often(clips, tmp_path, undisturbed, num_kills, start)
     with capsys.disabled():
         print(f" {kills} kills, {runs} of {runs} runs identical", end=" ")
@@ -121,7 +121,7 @@ def test_killed_forks_end_bit_identical(clips, tmp_path, undisturbed, num_kills,
     [pytest.param(2, id="E2-2"), pytest.param(20, id="E2-20", marks=pytest.mark.slow)],
 )
 def test_killed_programs_end_bit_identical(clips, tmp_path, undisturbed, num_kills, capsys):
-    start = killing_programs(clips, random.Random(num_kills))
+    start = killing_programs(clips, np.random.default_rng(num_kills))
     kills, runs = kill_often(clips, tmp_path, undisturbed, num_kills, start)
     with capsys.disabled():
         print(f" {kills} kills, {runs} of {runs} runs identical", end=" ")
