@@ -89,12 +89,22 @@ def status(child: int) -> int:
 def start_program(
     clips: Path, output_dir: Path, *assignments: str, python: tuple[str, ...] = (sys.executable,)
 ) -> subprocess.Popen[bytes]:
-    """A run in a new interpreter, as a group of processes of its own."""
+    """A tiny run in a new interpreter."""
     paths = [str(HERE.parent), str(HERE.parent / "code_new"), str(HERE)]
+    command = [*python, HERE / "tiny_run.py", clips, output_dir, *SLOW, *assignments]
+    return start_command(command, output_dir, HERE, {"PYTHONPATH": os.pathsep.join(paths)})
+
+
+def start_command(
+    command: list[str | Path], output_dir: Path, cwd: Path, env: dict[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """A command as a group of processes of its own; what it prints is for `console`."""
+    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     with output_dir.with_suffix(".console").open("ab") as console:
         return subprocess.Popen(
-            [*python, HERE / "tiny_run.py", clips, output_dir, *SLOW, *assignments],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
+            [str(part) for part in command],
+            cwd=cwd,
+            env={**inherited, "OMP_NUM_THREADS": "1", **(env or {})},
             stdout=console,
             stderr=console,
             start_new_session=True,
