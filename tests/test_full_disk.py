@@ -97,7 +97,7 @@ def test_a_call_that_fails_in_one_save_costs_at_most_that_save(
         "-e",
         f"trace={call}",
     )
-    python = (*strace, "-e", f"inject={call}:error={error}", sys.executable)
+    python = (*strace, "-e", f"trace={call}", "-e", f"inject={call}:error={error}", sys.executable)
     program = start_program(clips, out, python=python)
     assert program.wait(100) == status, console(out)
     assert "Traceback" not in console(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -42,11 +43,13 @@ def wait_for(text, program, read, limit_sec=120):
 
 
 def end_by(program, number, to_group):
-    """Seconds until the program is gone, after a signal to it or to all processes it started."""
-    started = time.monotonic()
+    """Send a signal to the program, or to all that it started too, and wait for its end."""
     (os.killpg if to_group else os.kill)(program.pid, number)
-    program.wait(LEFT_SEC)
-    return time.monotonic() - started
+    try:
+        program.wait(LEFT_SEC)
+    except subprocess.TimeoutExpired:
+        os.killpg(program.pid, signal.SIGKILL)
+        raise
 
 
 def group_is_gone(program, limit_sec=10):
