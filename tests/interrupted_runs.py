@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import tqdm
 from tiny_run import Tiny, changed, make_settings
 
 from actionrec.engine import checkpoint
@@ -67,6 +69,8 @@ def fork(work: Callable[[], object], log: Path) -> int:
         with log.open("a") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
+        # All forks of an interpreter share tqdm's lock; one that was killed may hold it for ever.
+        tqdm.tqdm.set_lock(multiprocessing.RLock())
         work()
         os._exit(0)
     except BaseException:

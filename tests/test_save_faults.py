@@ -189,3 +189,18 @@ def test_G11_the_last_whole_epochs_and_the_best_one_stay(tmp_path):
         "checkpoint_epoch_00005_step_000002.pyth",
         "checkpoint_epoch_00005_step_000003.pyth",
     ]
+
+
+def test_G5_pruning_leaves_strangers_alone(tmp_path):
+    at = tmp_path / "checkpoints"
+    (at / "checkpoint_epoch_00001.pyth").mkdir(parents=True)
+    (at / "checkpoint_epoch_00002.pyth").symlink_to(tmp_path / "elsewhere")
+    strange = ["checkpoint_epoch_00001.pyth.bak", "checkpoint_epoch_1.pyth", "notes.txt"]
+    for name in strange:
+        (at / name).write_text("mine")
+    with CheckpointWriter(1) as writer:
+        for epoch in (3, 4, 5):
+            writer.save(checkpoint_path(tmp_path, epoch), state_at(epoch))
+    kept = ["checkpoint_epoch_00001.pyth", "checkpoint_epoch_00002.pyth", *strange]
+    kept += ["checkpoint_epoch_00004.pyth", "checkpoint_epoch_00005.pyth"]
+    assert names(tmp_path) == sorted(kept)
