@@ -72,7 +72,7 @@ def test_G6_a_full_disk_is_warnings_until_the_last_save_and_a_restart_makes_up_f
     ("call", "error", "status"),
     [
         pytest.param("fsync", "EIO", 2, id="G2-fsync-EIO"),
-        pytest.param("write", "ENOSPC", 0, id="G2-write-ENOSPC"),
+        pytest.param("write", "ENOSPC", 0, id="G2-write-ENOSPC", marks=pytest.mark.slow),
         pytest.param("write", "EIO", 2, id="G2-write-EIO", marks=pytest.mark.slow),
         pytest.param("rename", "EIO", 2, id="G2-rename-EIO", marks=pytest.mark.slow),
         pytest.param("fsync", "ENOSPC", 0, id="G2-fsync-ENOSPC", marks=pytest.mark.slow),

@@ -29,7 +29,7 @@ from actionrec.engine import checkpoint
 from actionrec.engine.run import run
 
 # Until a kill, at most: a good part of a run. Programs import something after their first line too.
-FORK_SEC, PROGRAM_SEC = 0.4, 2.5
+FORK_SEC, PROGRAM_SEC = 0.4, 4.0
 EVERY_STEP = "train.checkpoint_steps=1"
 KEPT = (0, 2)  # TRAIN.KEEP_CHECKPOINTS of even and odd runs: all, and with files removed
 

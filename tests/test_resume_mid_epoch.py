@@ -69,7 +69,14 @@ def stop_and_resume(settings, monkeypatch, arrange, status=143):
     return end_of(settings.output_dir)
 
 
-@pytest.mark.parametrize("step", range(LAST + 1), ids=lambda step: f"E3-step-{step}")
+# Those between the first epoch and the last step are slow: they are many, and alike.
+STOPS = [
+    pytest.param(n, id=f"E3-step-{n}", marks=[pytest.mark.slow] if STEPS < n < LAST else [])
+    for n in range(LAST + 1)
+]
+
+
+@pytest.mark.parametrize("step", STOPS)
 def test_a_stop_at_any_step_changes_nothing(clips, tmp_path, monkeypatch, undisturbed, step):
     settings = settings_of(clips, tmp_path)
     end = stop_and_resume(settings, monkeypatch, lambda p: stop_in_step(p, [step]))

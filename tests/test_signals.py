@@ -71,7 +71,7 @@ def own_lines(text, program="tiny_run"):
     ("number", "status", "to_group"),
     [
         pytest.param(signal.SIGTERM, 143, True, id="E3-TERM-group"),
-        pytest.param(signal.SIGUSR1, 75, True, id="E3-USR1-group"),
+        pytest.param(signal.SIGUSR1, 75, True, id="E3-USR1-group", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 143, False, id="E3-TERM-alone", marks=pytest.mark.slow),
         pytest.param(signal.SIGUSR1, 75, False, id="E3-USR1-alone", marks=pytest.mark.slow),
     ],
