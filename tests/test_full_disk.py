@@ -30,7 +30,7 @@ def undisturbed(clips, tmp_path_factory):
     return end_of(folder)
 
 
-def on_small_disk(clips, tmp_path, kib, *assignments):
+def on_small_disk(clips, tmp_path, kib):
     """The status of a run whose OUTPUT_DIR is a file system of `kib` KiB.
 
     It becomes tmp_path/left, for only the run's own processes see that disk.
@@ -43,7 +43,7 @@ def on_small_disk(clips, tmp_path, kib, *assignments):
     )
     bash = ("bash", "-c", script, "bash", str(kib), str(out.parent), str(left))
     python = ("unshare", "-rm", *bash, sys.executable)
-    return start_program(clips, out, *assignments, python=python).wait(60)
+    return start_program(clips, out, python=python).wait(60)
 
 
 @pytest.mark.parametrize(("kib", "full"), [(48, "checkpoint_epoch_00004"), (36, "stdout.log")])

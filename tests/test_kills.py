@@ -53,8 +53,8 @@ def check_nothing_is_lost(output_dir: Path, keep: int) -> None:
         assert found is not None and found.torn == {}
         assert checkpoint.resume_order(found.path) >= max(orders)
     for path in saved:
-        of_an_epoch = path.name == "best.pyth" or checkpoint.resume_order(path)[1] == 0
-        if path.name == "best.pyth" or (of_an_epoch and not keep):
+        order = checkpoint.resume_order(path)  # None: best.pyth, which only newer ones replace
+        if order is None or (order[1] == 0 and not keep):
             checkpoint.load_checkpoint(path)
 
 
