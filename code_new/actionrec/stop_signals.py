@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from actionrec.errors import Stopped
@@ -51,6 +53,26 @@ class StopSignals:
         """Raise Stopped if a signal came; for work whose loss is known and small."""
         if self.received:
             raise self.stopped(saved)
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Within it, Ctrl-C waits, and processes that are started ignore it: their parent ends them.
+
+    While it starts a process, Python may lose the exception that Ctrl-C is, and the run would wait
+    for processes that had heeded it.
+    """
+    if threading.current_thread() is not threading.main_thread():  # Ctrl-C goes to that one
+        yield
+        return
+    noted: list[int] = []  # a mask would not do: another thread may receive the signal
+    before = signal.signal(signal.SIGINT, lambda number, _: noted.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if noted:
+        signal.raise_signal(signal.SIGINT)
 
 
 def heed_parent_alone() -> None:

@@ -19,7 +19,7 @@ from actionrec.data.bad_clips import BadClip, BadClips
 from actionrec.data.dataset import TestDataset, TrainDataset, ValDataset
 from actionrec.errors import UserError
 from actionrec.randomness import epoch_order
-from actionrec.stop_signals import heed_parent_alone
+from actionrec.stop_signals import heed_parent_alone, interrupts_held
 from actionrec.types import Batch, ClipViews, LoaderSettings
 
 Clips = TrainDataset | ValDataset | TestDataset
@@ -104,7 +104,9 @@ class ClipLoader(DataLoader):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         try:
-            for batch, bad in super().__iter__():
+            with interrupts_held():
+                batches = super().__iter__()
+            for batch, bad in batches:
                 for clip in bad:
                     if self.bad_clips is None:
                         raise clip.error

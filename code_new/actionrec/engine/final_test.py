@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from actionrec.metrics.floors import prior_floor, random_floor
 from actionrec.metrics.protocols import MapSummary, summarize
 from actionrec.models.video_model import VideoModel
 from actionrec.report.tables import map_table
-from actionrec.types import RunSettings
+from actionrec.stop_signals import StopSignals
+from actionrec.types import ClipViews, RunSettings
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ def final_test(
     model: VideoModel,
     tested: Path,
     bad_clips: BadClips,
+    stop: StopSignals,
 ) -> None:
     """Test `model`, whose weights are those of the checkpoint `tested`.
 
@@ -70,15 +73,21 @@ def final_test(
 
     Saving and the metric do not keep each other back. Raises UserError for what failed, and
     Incomplete when clips could not be read: these keep their place among the saved scores, as NaN,
-    and the metric is over the others.
+    and the metric is over the others. Raises Stopped after a signal: a test is not continued.
     """
+
+    def until_stopped() -> Iterator[ClipViews | None]:
+        for clip in shares:
+            yield clip
+            stop.check(f"the test is not finished and begins anew; its weights are in {tested}")
+
     data, clips = settings.data, splits.val
     num_views = data.num_views * data.num_crops
     ensemble = ViewEnsemble(len(clips), data.num_classes, num_views, settings.metrics.ensemble)
     shares = test_loader(TestDataset(clips, splits.val_source, data), settings.loader, bad_clips)
     score_views(
         model,
-        shares,
+        until_stopped(),
         ensemble,
         num_clips=len(shares),
         batch_size=settings.loader.test_batch,

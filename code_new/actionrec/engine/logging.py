@@ -189,10 +189,28 @@ class _ConsoleHandler(logging.StreamHandler[Any]):
             super().emit(record)
 
 
+class _LogFile(logging.FileHandler):
+    """A file that a full disk makes incomplete, with one warning; Python would trace each line."""
+
+    has_failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - Python's name
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.has_failed:
+            self.has_failed = True
+            logger.warning(
+                "%s: not written (%s); from here on it lacks lines that the console has",
+                self.baseFilename,
+                error.strerror,
+            )
+
+
 def _open_log(output_dir: Path) -> logging.Handler:
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
-        return logging.FileHandler(output_dir / LOG_NAME, encoding="utf-8")
+        return _LogFile(output_dir / LOG_NAME, encoding="utf-8")
     except OSError as error:
         raise UserError(
             f"OUTPUT_DIR: cannot write {LOG_NAME} in '{output_dir}' ({error.strerror}); choose a "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
 import time
@@ -42,6 +43,14 @@ def prepare_output(folder: Path) -> None:
         raise UserError(f"OUTPUT_DIR: {folder} is a file, not a folder") from None
     except OSError as error:
         raise UserError(f"OUTPUT_DIR: {folder} cannot be written: {error.strerror}") from None
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed run had begun to write; nobody else may be writing there."""
+    begun = [*folder.glob(".????????????????.partial"), *folder.glob("checkpoints/.*.pyth.tmp")]
+    for path in begun:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def flat_settings(content: Any, prefix: str = "") -> dict[str, Any]:

@@ -26,6 +26,7 @@ class OutputLock:
     def __init__(self, folder: Path) -> None:
         self._path = folder / ".lock"
         self._file: TextIO | None = None
+        self.is_held = False  # in the main process, where the file system can lock
 
     def __enter__(self) -> OutputLock:
         if not launched.is_main():
@@ -47,6 +48,7 @@ class OutputLock:
                 error.strerror,
             )
             return self
+        self.is_held = True
         self._file.truncate(0)
         self._file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         self._file.flush()

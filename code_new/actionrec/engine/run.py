@@ -24,6 +24,7 @@ from actionrec.engine.logging import log_to_file, setup_logging
 from actionrec.engine.output import (
     check_same_run,
     prepare_output,
+    remove_leftovers,
     set_aside_checkpoints,
 )
 from actionrec.engine.output_lock import OutputLock
@@ -58,7 +59,9 @@ def run(settings: RunSettings, build_model: Callable[[], nn.Module]) -> None:
         check_loss(settings.loss)
     device = distributed.start(settings.device, settings.dist_backend, settings.dist_timeout_sec)
     prepare_output(settings.output_dir)
-    with OutputLock(settings.output_dir):
+    with OutputLock(settings.output_dir) as lock:
+        if lock.is_held:
+            remove_leftovers(settings.output_dir)
         setup_logging(settings.output_dir)
         try:
             with distributed.peers_may_be_lost(), StopSignals() as stop:
@@ -131,7 +134,7 @@ def _run(
         tested = to_test.path
         logger.info("testing %s", tested)
     if settings.test.enable and tested is not None:
-        final_test(settings, splits, model, tested, bad_clips)
+        final_test(settings, splits, model, tested, bad_clips, stop)
 
 
 def _where(device: torch.device) -> str:

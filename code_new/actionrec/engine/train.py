@@ -59,6 +59,7 @@ def train(run: Training) -> None:
     run.table.resume(run.epoch)
     if run.epoch and not run.step and run.is_due(settings.train.eval_period):
         _validate(run, validation)
+        run.writer.wait()  # training starts processes, as validation does
     while run.epoch < settings.solver.max_epoch and not _has_stalled(run):
         _train_epoch(run, batches, steps_per_epoch, progress)
         evaluate = run.is_due(settings.train.eval_period, ahead=1)

@@ -58,6 +58,7 @@ class TrainStep:
         self.skipped = 0  # steps whose loss or gradient was not finite
         self._scaler = model.precision.scaler
         self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._statistics = list(model.buffers()) if settings.train.skip_nonfinite else []
         self._forward = _parallel(model)
 
     def take(self, batch: Batch | None, place: Place) -> float | None:
@@ -73,8 +74,11 @@ class TrainStep:
         if batch is None or not shares.all():
             return None
         self.optimizer.zero_grad(set_to_none=True)
+        before = [buffer.clone() for buffer in self._statistics]
         total = self._backward(batch, shares, place)
         if total is None or not self._update(batch, place):
+            for buffer, value in zip(self._statistics, before, strict=True):
+                buffer.copy_(value)  # a NaN would stay in the running means of batch norm
             return None
         return total / float(shares.sum())
 
