@@ -13,7 +13,7 @@ from datetime import timedelta
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from actionrec import launched
 from actionrec.errors import PeerLost, UserError
@@ -118,15 +118,6 @@ def sum_array(array: np.ndarray) -> np.ndarray:
     dist.all_reduce(total)
     summed = total.numpy()
     return summed.astype(bool) if is_bool else summed
-
-
-def average(tensor: Tensor) -> Tensor:
-    """The mean over all processes, in float64."""
-    if not dist.is_initialized():
-        return tensor.double()
-    total = tensor.detach().cpu().double()
-    dist.all_reduce(total)
-    return (total / dist.get_world_size()).to(tensor.device)
 
 
 def copy_buffers_from_main(module: nn.Module) -> None:

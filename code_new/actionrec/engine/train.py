@@ -7,7 +7,6 @@ all that a resume needs, in the middle of an epoch too.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
 from collections.abc import Iterator
@@ -193,16 +192,12 @@ def _precise_batch_norm(run: Training, batches: ClipLoader, num_steps: int) -> N
     before = {name: buffer.clone() for name, buffer in run.model.named_buffers()}
 
     def frames() -> Iterator[Tensor]:
-        last = None
         for batch in Progress(num_batches, "precise batch norm", "batch").over(batches):
             is_missing, stop = distributed.gather_numbers([batch is None, run.stop.received]).T
             if stop.any():
                 raise _StopAsked
             if not is_missing.any():
-                last = batch.frames
-                yield last
-        if last is not None:  # as many batches were promised: bad clips may have left fewer
-            yield from itertools.repeat(last)
+                yield batch.frames
 
     try:
         update_batch_norm(run.model, frames(), num_batches)
