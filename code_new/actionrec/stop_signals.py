@@ -47,11 +47,6 @@ class StopSignals:
             EXIT_CODES[which],
         )
 
-    def check(self, saved: str) -> None:
-        """Raise Stopped if a signal came; for work whose loss is known and small."""
-        if self.received:
-            raise self.stopped(saved)
-
 
 def heed_parent_alone() -> None:
     """In a process that reads clips: only its parent may end it by a signal.

@@ -17,12 +17,14 @@ from actionrec.engine import checkpoint, distributed
 from actionrec.engine.evaluate import score_views
 from actionrec.engine.logging import log_json_stats
 from actionrec.engine.results import save_results
+from actionrec.engine.stopping import stop_together, until_signal
 from actionrec.errors import Incomplete, UserError
 from actionrec.metrics.ensemble import ViewEnsemble
 from actionrec.metrics.floors import prior_floor, random_floor
 from actionrec.metrics.protocols import MapSummary, summarize
 from actionrec.models.video_model import VideoModel
 from actionrec.report.tables import map_table
+from actionrec.stop_signals import StopSignals
 from actionrec.types import RunSettings
 
 logger = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ def final_test(
     model: VideoModel,
     tested: Path,
     bad_clips: BadClips,
+    stop: StopSignals,
 ) -> None:
     """Test `model`, whose weights are those of the checkpoint `tested`.
 
@@ -69,7 +72,7 @@ def final_test(
 
     Saving and the metric do not keep each other back. Raises UserError for what failed, and
     Incomplete when clips could not be read: these keep their place among the saved scores, as NaN,
-    and the metric is over the others.
+    and the metric is over the others. Raises Stopped after a signal.
     """
     data, clips = settings.data, splits.val
     num_views = data.num_views * data.num_crops
@@ -77,12 +80,13 @@ def final_test(
     shares = test_loader(TestDataset(clips, splits.val_source, data), settings.loader, bad_clips)
     score_views(
         model,
-        shares,
+        until_signal(shares, stop),
         ensemble,
         num_clips=len(shares),
         batch_size=settings.loader.test_batch,
         log_period=settings.log_period,
     )
+    stop_together(stop, f"{tested} is whole, its test was not finished")
     ensemble.merge(distributed.sum_array)
     bad_clips.merge(distributed.gather_texts, may_end_run=False)
     if launched.is_main():

@@ -125,7 +125,7 @@ def _run(
         tested = to_test.path
         logger.info("testing %s", tested)
     if settings.test.enable and tested is not None:
-        final_test(settings, splits, model, tested, bad_clips)
+        final_test(settings, splits, model, tested, bad_clips, stop)
 
 
 def _where(device: torch.device) -> str:
