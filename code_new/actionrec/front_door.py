@@ -52,7 +52,8 @@ def answer(program: str, work: Callable[[], int], interrupted: str = "") -> int:
             _say(program, f"error: {line}")
         return error.exit_code
     except KeyboardInterrupt:
-        _say(program, "; ".join(filter(None, ("interrupted", interrupted))))
+        if launched.is_main():  # Ctrl-C reaches all processes of a run
+            _say(program, "; ".join(filter(None, ("interrupted", interrupted))))
         return 130
 
 
