@@ -112,8 +112,13 @@ class Program:
         return [*ranks, *(pid for pid in family if pid not in ranks)]
 
     def send(self, number, rank=None):
-        """Signal one of the ranks, or the launcher."""
-        os.kill(self.process.pid if rank is None else self.processes()[rank], number)
+        """Signal one of the ranks, the launcher, or `all` of them, as Slurm does."""
+        if rank is None:
+            self.process.send_signal(number)
+            return
+        family = self.processes()
+        for pid in family if rank == "all" else [family[rank]]:
+            os.kill(pid, number)
 
     def output(self):
         return self._files[0].read_text()

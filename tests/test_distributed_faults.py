@@ -100,6 +100,7 @@ def test_under_torchrun_a_killed_process_ends_the_other(clips, tmp_path):
         ],
         pytest.param(
             [
+                (launched, "all", signal.SIGUSR1, 75),
                 (launched, None, signal.SIGTERM, 143),
                 (launched, 0, signal.SIGTERM, 143),
                 (launched, None, signal.SIGUSR1, 75),
@@ -108,7 +109,7 @@ def test_under_torchrun_a_killed_process_ends_the_other(clips, tmp_path):
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["two", "four more"],
+    ids=["two", "five more"],
 )
 def test_after_signals_the_same_command_ends_as_if_nothing_had_been(
     clips, uninterrupted, tmp_path, cases
@@ -128,11 +129,19 @@ def test_after_signals_the_same_command_ends_as_if_nothing_had_been(
 
 
 @pytest.mark.slow
+def test_a_process_that_hangs_ends_the_other_in_time(clips, tmp_path):
+    program = launched(clips, tmp_path / "out", *SAVED_OFTEN, "dist_timeout_sec=5")
+    assert wait_for_steps(program, tmp_path / "out", 2)
+    program.send(signal.SIGSTOP, 1)
+    said = one_message(program, 1)  # of 5 s, 10 s for the other's message and 30 s for its end
+    assert "process 0 of 2 ends, as another one has ended, or has not answered within" in said
+
+
+@pytest.mark.slow
 def test_ctrl_c_reaches_all_processes_and_is_told_once(clips, tmp_path):
     program = launched(clips, tmp_path / "out", *SAVED_OFTEN)
     assert wait_for_steps(program, tmp_path / "out", 2)
-    for pid in program.processes():
-        os.kill(pid, signal.SIGINT)
+    program.send(signal.SIGINT, "all")
     assert one_message(program, 130) == "tiny_run: interrupted"
     assert "Traceback" not in program.all_errors()
 

@@ -78,8 +78,9 @@ def peers_may_be_lost() -> Iterator[None]:
         if launched.world_size() == 1 or not is_exchange:
             raise
         raise PeerLost(
-            f"process {launched.rank()} of {launched.world_size()} ends, as another one has ended; "
-            "see that one's message; the same command goes on from the last checkpoint"
+            f"process {launched.rank()} of {launched.world_size()} ends, as another one has ended, "
+            "or has not answered within DIST_TIMEOUT_SEC; see that one's message; the same command "
+            "goes on from the last checkpoint"
         ) from error
 
 
