@@ -23,7 +23,7 @@ def test_a_place_to_meet_that_is_no_address_is_refused():
             launch(["no.py"], processes=1, machines=2, meeting_point=wrong)
 
 
-@pytest.mark.parametrize("machine", [0, 1])
+@pytest.mark.parametrize("machine", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_machines_that_do_not_meet_are_told_in_time(clips, tmp_path, machine):
     """Machine 0 finds its port taken; machine 1 finds no one there, or no such host."""
     with socket.socket() as taken:

@@ -56,7 +56,7 @@ class _Moments:
     def take(self, _: nn.Module, inputs: tuple[Tensor]) -> None:
         x = inputs[0] if inputs[0].dtype == torch.float64 else inputs[0].float()
         count = x.numel() // x.shape[1]
-        variance, mean = torch.var_mean(x.transpose(0, 1).flatten(1), 1, correction=0)
+        variance, mean = torch.var_mean(x, [d for d in range(x.dim()) if d != 1], correction=0)
         self.mean, self.variance = _together(
             torch.tensor([[self.count], [count]], dtype=torch.float64, device=x.device),
             torch.stack([self.mean.to(x.device), mean.double()]),

@@ -1,4 +1,4 @@
-"""How work that nothing need be saved of ends after a signal: in all processes alike."""
+"""A signal to one process ends the work of all of them, at the same place."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def signal_of_all(stop: StopSignals) -> int:
 
 
 def stop_together(stop: StopSignals, saved: str) -> None:
-    """Raise Stopped, in every process, if one of them received a signal. saved: what is."""
+    """Raise Stopped, in every process, if one of them received a signal; saved: what to say is."""
     number = signal_of_all(stop)
     if number:
         raise stop.stopped(saved, number)

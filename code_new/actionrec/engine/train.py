@@ -28,7 +28,7 @@ from actionrec.engine.schedule import learning_rate
 from actionrec.engine.train_step import Place
 from actionrec.engine.training import Training
 from actionrec.engine.validate import Validation
-from actionrec.errors import UserError
+from actionrec.errors import Stopped, UserError
 from actionrec.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,13 @@ def _has_stalled(run: Training) -> bool:
 
 def _validate(run: Training, validation: Validation) -> None:
     run.writer.wait()  # validation starts processes, which must not inherit a lock of a thread
-    summary = validation.evaluate(run.model, run.epoch - 1, run.scalars, run.stop)
+    try:
+        summary = validation.evaluate(run.model, run.epoch - 1, run.scalars, run.stop)
+    except Stopped:
+        if not run.is_due(run.settings.train.checkpoint_period):  # else the epoch is saved
+            run.save(last=True)
+        distributed.wait_for_all()
+        raise
     run.history = extended(run.history, run.epoch, summary.overall)
     run.table.put(
         run.epoch,
