@@ -94,14 +94,17 @@ def test_under_torchrun_a_killed_process_ends_the_other(clips, tmp_path):
 @pytest.mark.parametrize(
     "cases",
     [
-        [  # torchrun itself has no other exit status than 1
-            (torchrun, None, signal.SIGTERM, 1),
-        ],
+        [(torchrun, None, signal.SIGTERM, 1)],  # it has no other exit status
         pytest.param(
             [
                 (launched, "all", signal.SIGUSR1, 75),
                 (launched, None, signal.SIGTERM, 143),
                 (launched, 0, signal.SIGTERM, 143),
+            ],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            [
                 (launched, None, signal.SIGUSR1, 75),
                 (launched, 1, signal.SIGUSR1, 75),
                 (launched, 1, signal.SIGTERM, 143),
@@ -109,7 +112,7 @@ def test_under_torchrun_a_killed_process_ends_the_other(clips, tmp_path):
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["one", "six more"],
+    ids=["torchrun", "launched", "launched too"],
 )
 def test_after_signals_the_same_command_ends_as_if_nothing_had_been(
     clips, uninterrupted, tmp_path, cases
