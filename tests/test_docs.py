@@ -76,6 +76,13 @@ def test_every_command_names_a_script_and_a_config_that_exist(page: Path) -> Non
 
 
 @each_page
+def test_every_block_of_commands_is_valid_bash(page: Path) -> None:
+    for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL):
+        done = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True)
+        assert done.returncode == 0, block + done.stderr
+
+
+@each_page
 def test_every_option_that_a_page_names_is_one_of_ours(page: Path) -> None:
     scripts = [REPO / "prepare_dir_AR.sh", *(REPO / "code_new/tools").glob("*.py")]
     known = "\n".join(script.read_text() for script in scripts)

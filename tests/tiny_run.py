@@ -1,6 +1,7 @@
 """A whole run small enough for a test: a tiny model, made-up clips, and its settings.
 
-As a program it is one process of such a run: `python tiny_run.py CLIPS OUTPUT [NAME=VALUE ...]`.
+As a program it is one process of such a run: `python tiny_run.py CLIPS OUTPUT [NAME=VALUE ...]`,
+where `1:NAME=VALUE` holds for process 1 alone; after `--launch {"processes": 2}` it starts them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from actionrec import launched
 from actionrec.engine import checkpoint
 from actionrec.types import (
     DataSettings,
@@ -109,6 +111,10 @@ def changed(settings, *assignments):
     """The settings with `train.accumulate=2` and the like carried out."""
     for assignment in assignments:
         name, _, text = assignment.partition("=")
+        rank, colon, of_rank = name.partition(":")
+        if colon and int(rank) != launched.rank():
+            continue
+        name = of_rank or name
         section, _, field = name.rpartition(".")
         owner = getattr(settings, section) if section else settings
         value = type(getattr(owner, field))(json.loads(text))
@@ -118,6 +124,10 @@ def changed(settings, *assignments):
 
 
 def main(argv):
+    if argv[0] == "--launch":
+        from actionrec.engine.launch import launch
+
+        return launch([__file__, *argv[2:]], **json.loads(argv[1]))
     from actionrec.engine.run import run
 
     clips, output_dir, *assignments = argv

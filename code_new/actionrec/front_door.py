@@ -52,7 +52,10 @@ def answer(program: str, work: Callable[[], int], interrupted: str = "") -> int:
             _say(program, f"error: {line}")
         return error.exit_code
     except KeyboardInterrupt:
-        _say(program, "; ".join(filter(None, ("interrupted", interrupted))))
+        if launched.is_launched():  # Ctrl-C reaches it from the terminal, and by its launcher too
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if launched.is_main():
+            _say(program, "; ".join(filter(None, ("interrupted", interrupted))))
         return 130
 
 

@@ -49,11 +49,6 @@ class StopSignals:
             EXIT_CODES[which],
         )
 
-    def check(self, saved: str) -> None:
-        """Raise Stopped if a signal came; for work whose loss is known and small."""
-        if self.received:
-            raise self.stopped(saved)
-
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:

@@ -13,7 +13,7 @@ from datetime import timedelta
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from actionrec import launched
 from actionrec.errors import PeerLost, UserError
@@ -78,8 +78,9 @@ def peers_may_be_lost() -> Iterator[None]:
         if launched.world_size() == 1 or not is_exchange:
             raise
         raise PeerLost(
-            f"process {launched.rank()} of {launched.world_size()} ends, as another one has ended; "
-            "see that one's message; the same command goes on from the last checkpoint"
+            f"process {launched.rank()} of {launched.world_size()} ends, as another one has ended, "
+            "or has not answered within DIST_TIMEOUT_SEC; see that one's message; the same command "
+            "goes on from the last checkpoint"
         ) from error
 
 
@@ -118,15 +119,6 @@ def sum_array(array: np.ndarray) -> np.ndarray:
     dist.all_reduce(total)
     summed = total.numpy()
     return summed.astype(bool) if is_bool else summed
-
-
-def average(tensor: Tensor) -> Tensor:
-    """The mean over all processes, in float64."""
-    if not dist.is_initialized():
-        return tensor.double()
-    total = tensor.detach().cpu().double()
-    dist.all_reduce(total)
-    return (total / dist.get_world_size()).to(tensor.device)
 
 
 def copy_buffers_from_main(module: nn.Module) -> None:

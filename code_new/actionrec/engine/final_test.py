@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from actionrec.engine.evaluate import score_views
 from actionrec.engine.logging import log_json_stats
 from actionrec.engine.results import save_results
 from actionrec.engine.scores_file import FILE_NAME, Scores, save_scores
+from actionrec.engine.stopping import stop_together, until_signal
 from actionrec.errors import Incomplete, UserError
 from actionrec.metrics.ensemble import ViewEnsemble
 from actionrec.metrics.floors import prior_floor, random_floor
@@ -26,7 +26,7 @@ from actionrec.metrics.protocols import MapSummary, summarize
 from actionrec.models.video_model import VideoModel
 from actionrec.report.tables import map_table
 from actionrec.stop_signals import StopSignals
-from actionrec.types import ClipViews, RunSettings
+from actionrec.types import RunSettings
 
 logger = logging.getLogger(__name__)
 
@@ -75,24 +75,19 @@ def final_test(
     Incomplete when clips could not be read: these keep their place among the saved scores, as NaN,
     and the metric is over the others. Raises Stopped after a signal: a test is not continued.
     """
-
-    def until_stopped() -> Iterator[ClipViews | None]:
-        for clip in shares:
-            yield clip
-            stop.check(f"the test is not finished and begins anew; its weights are in {tested}")
-
     data, clips = settings.data, splits.val
     num_views = data.num_views * data.num_crops
     ensemble = ViewEnsemble(len(clips), data.num_classes, num_views, settings.metrics.ensemble)
     shares = test_loader(TestDataset(clips, splits.val_source, data), settings.loader, bad_clips)
     score_views(
         model,
-        until_stopped(),
+        until_signal(shares, stop),
         ensemble,
         num_clips=len(shares),
         batch_size=settings.loader.test_batch,
         log_period=settings.log_period,
     )
+    stop_together(stop, f"{tested} is whole, its test was not finished")
     ensemble.merge(distributed.sum_array)
     bad_clips.merge(distributed.gather_texts, may_end_run=False)
     if launched.is_main():

@@ -62,7 +62,7 @@ def launch(
             "the same command goes on from the last checkpoint"
         ) from None
     except SignalException as ended:
-        # The processes were told to end by SIGTERM, and have saved.
+        # The processes were sent the same signal, and have saved.
         return 75 if ended.sigval == signal.SIGUSR1 else 128 + int(ended.sigval)
     except (RuntimeError, OSError, TimeoutError) as error:
         raise UserError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+from torch.autograd import Function
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -46,9 +48,9 @@ class SyncBatchNorm3d(nn.BatchNorm3d):
         count = x.new_full((1,), x.numel() / x.shape[1])
         own_variance, own_mean = torch.var_mean(x, (0, 2, 3, 4), correction=0)
         # Two exchanges: a variance from sums of squares would lose digits.
-        sums = all_reduce(torch.cat([own_mean * count, count]))
+        sums = _SumOfAll.apply(torch.cat([own_mean * count, count]))
         total, mean = sums[-1], sums[:-1] / sums[-1]
-        variance = all_reduce((own_variance + (own_mean - mean).square()) * count) / total
+        variance = _SumOfAll.apply((own_variance + (own_mean - mean).square()) * count) / total
         self._update(mean.detach(), (variance * total / (total - 1)).detach())
         scale = torch.rsqrt(variance + self.eps)
         shift = -mean * scale
@@ -65,3 +67,19 @@ class SyncBatchNorm3d(nn.BatchNorm3d):
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum or 0.0)
             self.running_var.lerp_(variance, self.momentum or 0.0)
+
+
+class _SumOfAll(Function):
+    """The sum over all processes; a gradient that flows back is that of all of them too."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        total = own.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total

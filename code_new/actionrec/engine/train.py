@@ -7,7 +7,6 @@ all that a resume needs, in the middle of an epoch too.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ from actionrec.engine.schedule import learning_rate
 from actionrec.engine.train_step import Place
 from actionrec.engine.training import Training
 from actionrec.engine.validate import Validation
-from actionrec.errors import UserError
+from actionrec.errors import Stopped, UserError
 from actionrec.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -95,7 +94,13 @@ def _has_stalled(run: Training) -> bool:
 
 def _validate(run: Training, validation: Validation) -> None:
     run.writer.wait()  # validation starts processes, which must not inherit a lock of a thread
-    summary = validation.evaluate(run.model, run.epoch - 1, run.scalars, run.stop)
+    try:
+        summary = validation.evaluate(run.model, run.epoch - 1, run.scalars, run.stop)
+    except Stopped:
+        if not run.is_due(run.settings.train.checkpoint_period):  # else the epoch is saved
+            run.save(last=True)
+        distributed.wait_for_all()
+        raise
     run.history = extended(run.history, run.epoch, summary.overall)
     run.table.put(
         run.epoch,
@@ -194,16 +199,12 @@ def _precise_batch_norm(run: Training, batches: ClipLoader, num_steps: int) -> N
     before = {name: buffer.clone() for name, buffer in run.model.named_buffers()}
 
     def frames() -> Iterator[Tensor]:
-        last = None
         for batch in Progress(num_batches, "precise batch norm", "batch").over(batches):
             is_missing, stop = distributed.gather_numbers([batch is None, run.stop.received]).T
             if stop.any():
                 raise _StopAsked
             if not is_missing.any():
-                last = batch.frames
-                yield last
-        if last is not None:  # as many batches were promised: bad clips may have left fewer
-            yield from itertools.repeat(last)
+                yield batch.frames
 
     try:
         update_batch_norm(run.model, frames(), num_batches)

@@ -14,12 +14,13 @@ import torch
 from actionrec import launched
 from actionrec.data.bad_clips import BadClips
 from actionrec.data.splits import Splits
-from actionrec.engine import checkpoint, distributed
+from actionrec.engine import checkpoint
 from actionrec.engine.checkpoint_writer import CheckpointWriter
 from actionrec.engine.epoch_table import TABLE_NAME, EpochTable
 from actionrec.engine.optimizer import build_optimizer
 from actionrec.engine.patience import History
 from actionrec.engine.scalars import ScalarWriter
+from actionrec.engine.stopping import signal_of_all, stop_together
 from actionrec.engine.train_step import TrainStep
 from actionrec.errors import UserError
 from actionrec.models.video_model import VideoModel
@@ -151,24 +152,16 @@ class Training:
 
     def save_or_stop_after_step(self, steps_per_epoch: int) -> None:
         """What a step is followed by: now and then a save; an end, where a signal came."""
-        if self.stop_asked():
+        if signal_of_all(self.stop):
             self.save_and_stop()
         period = self.settings.train.checkpoint_steps
         if period and self.step % period == 0 and self.step < steps_per_epoch:
             self.save()
 
-    def stop_asked(self) -> int:
-        """The signal by which one of the processes was asked to end, 0: none was."""
-        return int(distributed.gather_numbers([self.stop.received]).max())
-
     def save_and_stop(self) -> None:
         """Save, and raise Stopped in every process."""
-        number = self.stop_asked()
         path = self.save(last=True)
-        distributed.wait_for_all()
-        raise self.stop.stopped(
-            f"epoch {self.epoch + 1} after step {self.step}, saved {path}", number
-        )
+        stop_together(self.stop, f"epoch {self.epoch + 1} after step {self.step}, saved {path}")
 
     def _save(self, path: Path, *, last: bool) -> None:
         if not launched.is_main():

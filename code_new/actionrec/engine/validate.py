@@ -16,6 +16,7 @@ from actionrec.engine import distributed
 from actionrec.engine.evaluate import score_clips
 from actionrec.engine.logging import log_json_stats, val_epoch_stats, val_iter_stats
 from actionrec.engine.scalars import ScalarWriter
+from actionrec.engine.stopping import stop_together, until_signal
 from actionrec.metrics.protocols import MapSummary, summarize
 from actionrec.models.video_model import VideoModel
 from actionrec.progress import Progress
@@ -46,10 +47,11 @@ class Validation:
         started = time.monotonic()
         scores, targets, read = score_clips(
             model,
-            self._logged(epoch, stop),
+            until_signal(self._logged(epoch), stop),
             len(self.clips),
             self.settings.data.num_classes,
         )
+        stop_together(stop, f"epoch {epoch + 1} is saved, its validation was not finished")
         scores, targets, read = map(distributed.sum_array, (scores, targets, read))
         self.bad_clips.merge(distributed.gather_texts)
         if not read.all():
@@ -73,13 +75,12 @@ class Validation:
             scalars.write(f"Val/mAP_{name}", getattr(summary, name), epoch)
         return summary
 
-    def _logged(self, epoch: int, stop: StopSignals) -> Iterator[Batch | None]:
+    def _logged(self, epoch: int) -> Iterator[Batch | None]:
         """The batches, with a `val_iter` line every LOG_PERIOD of them."""
         started = time.monotonic()
         batches = Progress(len(self.batches), "validation", "batch").over(self.batches)
         for iteration, batch in enumerate(batches):
             yield batch
-            stop.check(f"epoch {epoch + 1} is saved, its validation was not finished")
             if (iteration + 1) % self.settings.log_period == 0:
                 took = (time.monotonic() - started) / (iteration + 1)
                 stats = val_iter_stats(
