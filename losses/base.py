@@ -44,6 +44,7 @@ class Loss(nn.Module):
     single_label: ClassVar[bool] = False  # True: it has no meaning for clips with several labels
     takes_probabilities: ClassVar[bool] = True  # False: it cannot be asked with logits=False
     takes_class_weights: ClassVar[bool] = True  # False: DRW has no meaning for it
+    soft_targets: ClassVar[bool] = True  # False: targets between 0 and 1 have no meaning for it
     stateful: ClassVar[bool] = False  # True: in training, forward changes what the next one gives
 
     def __init__(self, *, reduction: str = "mean") -> None:

@@ -22,6 +22,7 @@ class CrossEntropy(SoftCrossEntropy):
     """-log softmax(z) of the one label; targets (N,) int64 class numbers, or one-hot (N, C)."""
 
     single_label = True
+    soft_targets = False
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         if targets.ndim == logits.ndim:

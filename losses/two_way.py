@@ -22,6 +22,7 @@ class TwoWay(Loss):
     """
 
     takes_class_weights = False
+    soft_targets = False
 
     def __init__(self, *, t_pos: float = 4.0, t_neg: float = 1.0, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)

@@ -171,11 +171,11 @@ def test_linspace_holds_for_training_validation_and_test(clips, options):
 
 
 def test_an_epoch_is_its_order_in_full_batches_and_can_start_later():
-    order = EpochBatches(num_clips=7, batch=2, seed=1)
+    order = EpochBatches(lambda epoch: epoch_order(1, epoch, 7), batch=2)
     order.set_epoch(4)
     batches = list(order)
     assert len(order) == len(batches) == 3
-    assert sum(batches, []) == [(4, clip) for clip in epoch_order(1, 4, 7)[:6]]
+    assert sum(batches, []) == [(4, clip, 0) for clip in epoch_order(1, 4, 7)[:6]]
     order.set_epoch(4, start_step=2)
     assert len(order) == 1
     assert list(order) == batches[2:]
@@ -183,7 +183,7 @@ def test_an_epoch_is_its_order_in_full_batches_and_can_start_later():
 
 def test_more_clips_in_a_batch_than_there_are_is_an_error():
     with pytest.raises(UserError, match="TRAIN.BATCH_SIZE 8 is more than the 7 training clips"):
-        EpochBatches(num_clips=7, batch=8, seed=0)
+        EpochBatches(lambda epoch: epoch_order(0, epoch, 7), batch=8)
 
 
 def batches_of_two_epochs(loader):
@@ -227,7 +227,7 @@ def test_an_epoch_that_was_broken_off_leaves_nothing_to_the_next(train_set, num_
     loader = train_loader(train_set, loader_settings(num_workers))
     next(iter(loader))
     loader.set_epoch(1)
-    expected = [[clip for _, clip in batch] for batch in loader.batch_sampler]
+    expected = [[clip for _, clip, _ in batch] for batch in loader.batch_sampler]
     assert [batch.clips.tolist() for batch in loader] == expected
 
 

@@ -137,6 +137,18 @@ VARIANTS = {
     "accumulate": lambda s: dataclasses.replace(
         s, train=dataclasses.replace(s.train, accumulate=2)
     ),
+    "mixup": lambda s: dataclasses.replace(s, train=dataclasses.replace(s.train, mix="mixup")),
+    "framestack": lambda s: dataclasses.replace(
+        s, train=dataclasses.replace(s.train, mix="framestack")
+    ),
+    "sampler": lambda s: dataclasses.replace(
+        s, loader=dataclasses.replace(s.loader, sampler="class_balanced")
+    ),
+    "repeats": lambda s: dataclasses.replace(
+        s, loader=dataclasses.replace(s.loader, sampler="repeat_factor", repeat_threshold=0.9)
+    ),
+    "EQLv2": lambda s: dataclasses.replace(s, loss=LossSettings("EQLv2")),
+    "ASL with drw": lambda s: dataclasses.replace(s, loss=LossSettings("ASL", {"drw_epoch": 3})),
     "fp16": lambda s: dataclasses.replace(s, precision="fp16"),
     "bf16": lambda s: dataclasses.replace(s, precision="bf16"),
     "adamw": lambda s: dataclasses.replace(s, solver=dataclasses.replace(s.solver, method="adamw")),
@@ -164,7 +176,7 @@ def test_a_stop_in_the_test_ends_it_and_the_next_start_makes_up_for_it(
 ):
     settings = settings_of(clips, tmp_path, "test.enable=true", "solver.max_epoch=1")
     views = "actionrec.engine.evaluate.view_batches"
-    with monkeypatch.context() as patch, pytest.raises(Stopped, match="the test is not finished"):
+    with monkeypatch.context() as patch, pytest.raises(Stopped, match="its test was not finished"):
         patch.setattr(views, lambda *args: stop_self() or iter(()))
         run(settings, Tiny)
     assert not (tmp_path / "results.pkl").exists()

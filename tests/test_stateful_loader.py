@@ -10,6 +10,7 @@ from tiny_run import make_settings
 from actionrec.data.batching import EpochBatches, train_loader
 from actionrec.data.dataset import TrainDataset
 from actionrec.data.splits import load_splits
+from actionrec.randomness import epoch_order
 from actionrec.types import LoaderSettings
 
 stateful = pytest.importorskip(
@@ -33,7 +34,7 @@ def ours(dataset, workers, start_step=0):
 
 def theirs(dataset, workers, state=None):
     """(batches, the state after each). Without the sampler's own state, theirs skips by reading."""
-    batches = EpochBatches(len(dataset), 6, seed=0)
+    batches = EpochBatches(lambda epoch: epoch_order(0, epoch, len(dataset)), 6)
     batches.set_epoch(EPOCH)
     loader = stateful.StatefulDataLoader(dataset, batch_sampler=batches, num_workers=workers)
     if state is not None:

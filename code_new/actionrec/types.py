@@ -57,6 +57,8 @@ class LoaderSettings:
     test_batch: int  # in views for the multi-view test, in clips for validation
     num_workers: int = 2
     pin_memory: bool = False
+    sampler: str = "uniform"  # of training, see data/clip_order.py
+    repeat_threshold: float = 1e-3  # of the sampler repeat_factor: share of the clips
     seed: int = 0
 
 
@@ -118,6 +120,10 @@ class TrainSettings:
     checkpoint_steps: int = 0  # optimizer steps from one save inside an epoch to the next; 0: none
     keep_checkpoints: int = 0  # files of whole epochs; 0: all
     accumulate: int = 1  # parts of a process's share of a batch, run one after the other
+    mix: str = "none"  # none | mixup | framestack, see engine/mixing.py
+    mix_alpha: float = 0.2  # of mixup's Beta distribution
+    head_only: bool = False  # all but the last linear layer keeps its weights and statistics
+    new_head: bool = False  # the last linear layer is not taken from the initial weights
     skip_nonfinite: int = 0  # steps that may be left out for a loss or gradient that is not finite
     early_stop_patience: int = 0  # validations without a better mAP; 0: off
 

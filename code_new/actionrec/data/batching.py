@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from actionrec import launched
 from actionrec.data.bad_clips import BadClip, BadClips
+from actionrec.data.clip_order import Draws, clip_draws, occurrences
 from actionrec.data.dataset import TestDataset, TrainDataset, ValDataset
 from actionrec.errors import UserError
-from actionrec.randomness import epoch_order
 from actionrec.stop_signals import heed_parent_alone, interrupts_held
 from actionrec.types import Batch, ClipViews, LoaderSettings
 
@@ -28,25 +28,27 @@ WORKER_TIMEOUT_SEC = 600  # for one batch, before a worker counts as hung
 logger = logging.getLogger(__name__)
 
 
-class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """The full batches of one epoch, as lists of (epoch, clip); the rest is left out.
+class EpochBatches(Sampler[list[tuple[int, int, int]]]):
+    """The full batches of one epoch, as lists of TrainDataset's items; the rest is left out.
 
-    Each of several processes gets its share of every batch, and all shares are of one size.
+    draws: the clips of an epoch in order, as many in each. Each of several processes gets its share
+    of every batch, and all shares are of one size.
     """
 
-    def __init__(self, num_clips: int, batch: int, seed: int) -> None:
-        if batch > num_clips:
+    def __init__(self, draws: Draws, batch: int) -> None:
+        self.draws = draws
+        self.num_draws = len(draws(0))
+        if batch > self.num_draws:
             raise UserError(
-                f"TRAIN.BATCH_SIZE {batch} is more than the {num_clips} training clips; lower it"
+                f"TRAIN.BATCH_SIZE {batch} is more than the {self.num_draws} training clips; lower "
+                "it"
             )
         if batch % launched.world_size():
             raise UserError(
                 f"TRAIN.BATCH_SIZE: {batch} clips, of all processes together, cannot be shared "
                 f"equally by {launched.world_size()} of them; choose a multiple"
             )
-        self.num_clips = num_clips
         self.batch = batch
-        self.seed = seed
         self.epoch = 0
         self.start_step = 0
 
@@ -56,14 +58,19 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         self.start_step = start_step
 
     def __len__(self) -> int:
-        return self.num_clips // self.batch - self.start_step
+        return self.num_draws // self.batch - self.start_step
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = epoch_order(self.seed, self.epoch, self.num_clips).tolist()
-        for step in range(self.start_step, self.num_clips // self.batch):
-            clips = order[step * self.batch : (step + 1) * self.batch]
-            clips = clips[launched.rank() :: launched.world_size()]
-            yield [(self.epoch, clip) for clip in clips]
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+        clips = self.draws(self.epoch)
+        times = occurrences(clips)
+        for step in range(self.start_step, self.num_draws // self.batch):
+            share = slice(
+                step * self.batch + launched.rank(),
+                (step + 1) * self.batch,
+                launched.world_size(),
+            )
+            drawn = zip(clips[share].tolist(), times[share].tolist(), strict=True)
+            yield [(self.epoch, clip, time) for clip, time in drawn]
 
 
 class ClipLoader(DataLoader):
@@ -126,7 +133,9 @@ def train_loader(
     dataset: TrainDataset, settings: LoaderSettings, bad_clips: BadClips | None = None
 ) -> ClipLoader:
     """Batches of tensors in the order of `loader.set_epoch(epoch, start_step)`."""
-    order = EpochBatches(len(dataset), settings.train_batch, settings.seed)
+    targets = dataset.table.targets(dataset.settings.num_classes)
+    draws = clip_draws(settings.sampler, targets, settings.seed, settings.repeat_threshold)
+    order = EpochBatches(draws, settings.train_batch)
     return ClipLoader(dataset, settings, bad_clips, batch_sampler=order, collate_fn=_collate)
 
 

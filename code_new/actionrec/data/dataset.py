@@ -21,7 +21,9 @@ from actionrec.types import Batch, ClipViews, DataSettings
 
 
 class TrainDataset(Dataset):
-    """Random views. Item (epoch, clip) is the same whenever and wherever it is read.
+    """Random views. Item (epoch, clip, occurrence) is the same whenever and wherever it is read.
+
+    occurrence: how often the clip was drawn before in the epoch; (epoch, clip) is its first.
 
     A Batch without its first axis: frames (T, crop, crop, 3), uint8 or float32 as DATA.RESAMPLE
     says; targets (C,) float32, all labels from the first to the last sampled frame, those between
@@ -39,9 +41,9 @@ class TrainDataset(Dataset):
     def __len__(self) -> int:
         return len(self.table.ids)
 
-    def __getitem__(self, index: tuple[int, int]) -> Batch:
-        epoch, clip = index
-        rng = sample_rng(self.seed, epoch, clip)
+    def __getitem__(self, index: tuple[int, ...]) -> Batch:
+        epoch, clip, *occurrence = index
+        rng = sample_rng(self.seed, epoch, clip, *occurrence)
         settings = self.settings
         wanted = frame_sampler(settings).random(int(self.table.num_frames[clip]), rng)
         # Each frame is cut as soon as it is decoded: whole frames of a clip are never in memory.

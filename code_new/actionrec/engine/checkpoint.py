@@ -47,6 +47,7 @@ class CheckpointState(TypedDict, total=False):
     history: list[list[float]]  # [finished epochs, mAP] of each of them, in order
     epoch_sums: dict[str, float]  # of the `step` steps: losses, steps, seconds, waited
     skipped_steps: int  # left out as their loss or gradient was not finite
+    mixing_state: dict[str, Any]  # what FrameStack knows of the classes
     scaler_state: dict[str, Any]  # of the gradient scaler of fp16
     versions: dict[str, str]
     threads: int  # of torch, in each process
@@ -93,6 +94,7 @@ def make_state(
     epoch_sums: dict[str, float] | None = None,
     skipped_steps: int = 0,
     scaler_state: dict[str, Any] | None = None,
+    mixing_state: dict[str, Any] | None = None,
 ) -> CheckpointState:
     """A run at one moment, as CheckpointState describes it."""
     return CheckpointState(
@@ -112,6 +114,7 @@ def make_state(
         history=[[float(epoch), float(score)] for epoch, score in history],
         epoch_sums=epoch_sums or {},
         skipped_steps=skipped_steps,
+        mixing_state=mixing_state or {},
         scaler_state=scaler_state or {},
         versions={
             "python": platform.python_version(),

@@ -33,8 +33,11 @@ def own_params(loss: LossSettings) -> dict[str, Any]:
     return {**losses.of_variant(loss.name, own, variant), **shared}
 
 
-def check_loss(loss: LossSettings) -> None:
-    """Raises UserError for an unknown loss or parameter, or one that the head cannot train."""
+def check_loss(loss: LossSettings, *, soft_targets: bool = False) -> None:
+    """Raises UserError for an unknown loss or parameter, or one that the head cannot train.
+
+    soft_targets: whether targets between 0 and 1 will come, as from TRAIN.MIX.
+    """
     params = own_params(loss)
     try:
         losses.check(loss.name, params)
@@ -42,6 +45,11 @@ def check_loss(loss: LossSettings) -> None:
         raise UserError(f"MODEL.LOSS_FUNC: {error}") from None
     except (TypeError, ValueError) as error:
         raise UserError(f"LOSS.PARAMS: {error}") from None
+    if soft_targets and not losses.LOSSES[loss.name].soft_targets:
+        raise UserError(
+            f"MODEL.LOSS_FUNC: {loss.name} has no meaning for the targets between 0 and 1 that "
+            "TRAIN.MIX gives; set TRAIN.MIX none, or another loss"
+        )
     if losses.LOSSES[loss.name].wants == "probabilities":
         raise UserError(
             f"MODEL.LOSS_FUNC: {loss.name} takes probabilities, but the heads give logits in "

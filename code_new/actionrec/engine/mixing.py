@@ -90,19 +90,26 @@ class Mixing:
         """Measure the classes by what all processes kept, and forget it."""
         if self.kind != "framestack":
             return
-        own = ~torch.isnan(self._scores[:, 0]).numpy()
-        # A clip that a sampler drew twice may have been seen by two processes: the mean of both.
-        seen = distributed.sum_array(own.astype(np.float64))
-        scores = distributed.sum_array(np.nan_to_num(self._scores.numpy()).astype(np.float64))
-        chosen = seen > 0
-        ap = average_precision(scores[chosen] / seen[chosen, None], self._targets[chosen])
+        scores = self._scores_of_all().numpy()
+        seen = ~np.isnan(scores[:, 0])
+        ap = average_precision(scores[seen], self._targets[seen])
         self.class_ap = torch.from_numpy(np.nan_to_num(ap)).float()
         self._scores.fill_(torch.nan)
 
+    def _scores_of_all(self) -> Tensor:
+        """The scores that any process kept, NaN for clips that none did."""
+        own = (~torch.isnan(self._scores[:, 0])).numpy().astype(np.float32)
+        # A clip that a sampler drew twice may have been seen by two processes: the mean of both.
+        seen = distributed.sum_array(own)
+        scores = distributed.sum_array(np.nan_to_num(self._scores.numpy()))
+        with np.errstate(invalid="ignore"):
+            return torch.from_numpy(scores / seen[:, None])
+
     def state_dict(self) -> dict[str, Any]:
+        """The same in every process; all of them call it together."""
         if self.kind != "framestack":
             return {}
-        return {"class_ap": self.class_ap, "scores": self._scores}
+        return {"class_ap": self.class_ap, "scores": self._scores_of_all()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if self.kind == "framestack" and state:

@@ -34,7 +34,7 @@ from actionrec.engine.train import train
 from actionrec.engine.training import Training
 from actionrec.errors import Stopped, UserError
 from actionrec.models.precision import Precision
-from actionrec.models.video_model import VideoModel
+from actionrec.models.video_model import VideoModel, last_linear
 from actionrec.randomness import seed_start
 from actionrec.stop_signals import StopSignals
 from actionrec.types import RunSettings
@@ -56,7 +56,7 @@ def run(settings: RunSettings, build_model: Callable[[], nn.Module]) -> None:
     Raises UserError for what a user can mend, and Stopped after SIGTERM or SIGUSR1.
     """
     if settings.train.enable:
-        check_loss(settings.loss)
+        check_loss(settings.loss, soft_targets=settings.train.mix != "none")
     device = distributed.start(settings.device, settings.dist_backend, settings.dist_timeout_sec)
     prepare_output(settings.output_dir)
     with OutputLock(settings.output_dir) as lock:
@@ -216,9 +216,13 @@ def _begin(training: Training, start: Weights | None) -> None:
         after = f" after step {training.step}" if training.step else ""
         logger.info("resumed from %s, epoch %d%s is next", start.path, training.epoch + 1, after)
     elif start is not None:
+        theirs = start.state["model_state"]
+        if settings.train.new_head:
+            head = last_linear(model.backbone)[0]
+            theirs = {name: w for name, w in theirs.items() if not name.startswith(f"{head}.")}
         report = load_initial_weights(
             model.backbone,
-            start.state["model_state"],
+            theirs,
             clear_name_pattern=settings.train.clear_name_pattern,
             inflate=settings.train.inflate,
         )

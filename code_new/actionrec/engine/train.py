@@ -15,6 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from actionrec.data.batching import ClipLoader, train_loader
+from actionrec.data.clip_order import draw_rates, effect
 from actionrec.data.dataset import TrainDataset
 from actionrec.engine import distributed
 from actionrec.engine.logging import (
@@ -55,6 +56,7 @@ def train(run: Training) -> None:
     steps_per_epoch = len(batches)
     steps_left = steps_per_epoch * (settings.solver.max_epoch - run.epoch) - run.step
     progress = Progress(steps_left, "train", "step")
+    _tell_of_sampler(run, dataset)
     run.table.resume(run.epoch)
     if run.epoch and not run.step and run.is_due(settings.train.eval_period):
         _validate(run, validation)
@@ -76,6 +78,18 @@ def train(run: Training) -> None:
                 run.save(last=True)
     progress.close()
     run.scalars.close()
+
+
+def _tell_of_sampler(run: Training, dataset: TrainDataset) -> None:
+    loader, segments = run.settings.loader, run.splits.segments
+    if loader.sampler == "uniform":
+        return
+    targets = dataset.table.targets(run.settings.data.num_classes)
+    rates = draw_rates(loader.sampler, targets, loader.repeat_threshold)
+    of_class = np.full(targets.shape[1], "other")
+    for name in ("head", "middle", "tail"):
+        of_class[getattr(segments, name)] = name
+    logger.info("%s", effect(loader.sampler, rates, targets, of_class))
 
 
 def _has_stalled(run: Training) -> bool:

@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from actionrec import launched
 from actionrec.engine import distributed
 from actionrec.engine.logging import printable
+from actionrec.engine.mixing import Mixing
 from actionrec.engine.optimizer import set_learning_rate
 from actionrec.errors import UserError
 from actionrec.models.video_model import VideoModel
@@ -42,7 +43,7 @@ class TrainStep:
     The step of one process with the whole batch and that of several, each with a share of it, are
     the same but for rounding and for batch norm, which sees a share (BN.NORM_TYPE
     sync_batchnorm: all of it). TRAIN.ACCUMULATE parts of a share run one after the other. ids: of
-    the clips, for messages.
+    the clips, for messages. mixing: None mixes nothing.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class TrainStep:
         criterion: Loss,
         optimizer: torch.optim.Optimizer,
         ids: Sequence[str],
+        mixing: Mixing | None = None,
     ) -> None:
         self.settings, self.model, self.criterion = settings, model, criterion
-        self.optimizer, self.ids = optimizer, ids
+        self.optimizer, self.ids, self.mixing = optimizer, ids, mixing
         self.skipped = 0  # steps whose loss or gradient was not finite
         self._scaler = model.precision.scaler
         self._parameters = [p for p in model.parameters() if p.requires_grad]
@@ -85,13 +87,19 @@ class TrainStep:
     def _backward(self, batch: Batch, shares: np.ndarray, place: Place) -> float | None:
         """Gradients of the mean over all clips; returns the sum of all clips' losses."""
         num_parts = int(min(self.settings.train.accumulate, shares.min()))
-        frames = torch.as_tensor(batch.frames).tensor_split(num_parts)
-        targets = torch.as_tensor(batch.targets).tensor_split(num_parts)
+        whole = torch.as_tensor(batch.frames), torch.as_tensor(batch.targets)
+        if self.mixing is not None:
+            whole = self.mixing.mix(*whole)
+        frames, targets, clips = (
+            each.tensor_split(num_parts) for each in (*whole, torch.as_tensor(batch.clips))
+        )
         own_sum = 0.0
         for part in range(num_parts):
             is_last = part == num_parts - 1
             with self._exchange(is_last):
                 logits = self._forward(frames[part])
+                if self.mixing is not None:
+                    self.mixing.note(clips[part], logits)
                 loss: Tensor = self.criterion(logits, targets[part].to(logits.device))
                 own_sum += loss.item() * len(frames[part])
                 if is_last:  # before the gradients meet: a NaN would reach every process

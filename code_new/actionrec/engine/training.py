@@ -17,6 +17,7 @@ from actionrec.data.splits import Splits
 from actionrec.engine import checkpoint
 from actionrec.engine.checkpoint_writer import CheckpointWriter
 from actionrec.engine.epoch_table import TABLE_NAME, EpochTable
+from actionrec.engine.mixing import Mixing
 from actionrec.engine.optimizer import build_optimizer
 from actionrec.engine.patience import History
 from actionrec.engine.scalars import ScalarWriter
@@ -76,6 +77,12 @@ class Training:
         stop: StopSignals,
     ) -> Training:
         criterion = criterion.to(model.device)
+        if settings.train.head_only:
+            model.train_last_layer_alone()
+        mixing = None
+        if settings.train.mix != "none":
+            targets = splits.train_clips.targets(settings.data.num_classes)
+            mixing = Mixing(settings.train.mix, settings.train.mix_alpha, targets)
         optimizer = build_optimizer(model.backbone, settings.solver)
         return cls(
             settings,
@@ -83,7 +90,7 @@ class Training:
             model,
             criterion,
             optimizer,
-            TrainStep(settings, model, criterion, optimizer, splits.train_clips.ids),
+            TrainStep(settings, model, criterion, optimizer, splits.train_clips.ids, mixing),
             _scalar_writer(settings),
             EpochTable(settings.output_dir / TABLE_NAME if launched.is_main() else None),
             bad_clips,
@@ -99,6 +106,8 @@ class Training:
 
     def end_epoch(self) -> None:
         """All of the epoch is done: the next one begins."""
+        if self.train_step.mixing is not None:
+            self.train_step.mixing.end_epoch()
         self.epoch, self.step = self.epoch + 1, 0
         self.sums = EpochSums()
 
@@ -107,6 +116,8 @@ class Training:
         self.model.backbone.load_state_dict(state["model_state"])
         self.optimizer.load_state_dict(state["optimizer_state"])
         self.criterion.load_state_dict(state.get("loss_state", {}))  # upstream's files have none
+        if self.train_step.mixing is not None:
+            self.train_step.mixing.load_state_dict(state.get("mixing_state", {}))
         if state.get("scaler_state"):
             self.model.precision.scaler.load_state_dict(state["scaler_state"])
         self.epoch, self.step = state["epoch"] + 1, state.get("step", 0)
@@ -164,6 +175,8 @@ class Training:
         stop_together(self.stop, f"epoch {self.epoch + 1} after step {self.step}, saved {path}")
 
     def _save(self, path: Path, *, last: bool) -> None:
+        mixing = self.train_step.mixing
+        mixing_state = {} if mixing is None else mixing.state_dict()  # of all processes
         if not launched.is_main():
             return
         state = checkpoint.make_state(
@@ -174,6 +187,7 @@ class Training:
             model_state=self.model.backbone.state_dict(),
             optimizer_state=self.optimizer.state_dict(),
             loss_state=self.criterion.state_dict(),
+            mixing_state=mixing_state,
             scaler_state=self.model.precision.scaler.state_dict(),
             class_names=self.splits.class_names,
             best_map=None if math.isinf(self.best_map) else self.best_map,

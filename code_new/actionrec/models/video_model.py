@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
+from actionrec.errors import UserError
 from actionrec.models.precision import Precision
 from actionrec.models.video_input import VideoInput
 from actionrec.types import InputSettings
+
+
+def last_linear(backbone: nn.Module) -> tuple[str, nn.Linear]:
+    """The layer that gives a logit a class, and its name: `head.projection` in SlowFast's models.
+
+    Raises UserError where there is none.
+    """
+    linear = [(n, m) for n, m in backbone.named_modules() if isinstance(m, nn.Linear)]
+    if not linear:
+        raise UserError("TRAIN.HEAD_ONLY: this model has no linear layer at its end; set it False")
+    return linear[-1]
 
 
 class VideoModel(nn.Module):
@@ -21,8 +34,29 @@ class VideoModel(nn.Module):
     ) -> None:
         super().__init__()
         self.precision = precision or Precision()
+        self._trained_part: str | None = None  # of the backbone, where not all of it is trained
         self.input = VideoInput(settings, self.precision.memory_format)
         self.backbone = self.precision.prepare(backbone)
+
+    def train_last_layer_alone(self) -> None:
+        """Keep the weights and statistics of all but the last linear layer, in training too.
+
+        What the head does besides, as dropout, goes on as in training.
+        """
+        name, last = last_linear(self.backbone)
+        self._trained_part = name.partition(".")[0]
+        self.backbone.requires_grad_(False)
+        last.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> VideoModel:
+        super().train(mode)
+        if mode and self._trained_part is not None:
+            for name, part in self.backbone.named_children():
+                part.train(name == self._trained_part)
+            for module in self.backbone.modules():
+                if isinstance(module, _NormBase):
+                    module.eval()
+        return self
 
     @property
     def device(self) -> torch.device:

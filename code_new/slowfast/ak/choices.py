@@ -49,6 +49,7 @@ AT_LEAST: dict[str, float] = {
     "TRAIN.KEEP_CHECKPOINTS": 0,
     "TRAIN.ACCUMULATE": 1,
     "TRAIN.SKIP_NONFINITE": 0,
+    "TRAIN.REPEAT_THRESHOLD": 0,
     "SOLVER.CLIP_GRAD_L2NORM": 0,
     "SOLVER.CLIP_GRAD_VAL": 0,
     "LOG_PERIOD": 1,
@@ -67,6 +68,8 @@ ONE_OF: dict[str, tuple[Any, ...]] = {
     "SOLVER.OPTIMIZING_METHOD": ("sgd", "adam", "adamw"),
     "BN.NORM_TYPE": ("batchnorm", "sync_batchnorm"),
     "DIST_BACKEND": ("nccl", "gloo"),
+    "TRAIN.SAMPLER": ("uniform", "class_balanced", "square_root", "repeat_factor"),
+    "TRAIN.MIX": ("none", "mixup", "framestack"),
     "TRAIN.PRECISION": ("float32", "bf16", "fp16"),
 }
 
@@ -192,6 +195,10 @@ def _combinations(cfg: CfgNode) -> Iterator[str]:
         len(cuts) == 2 and all(isinstance(c, int) for c in cuts) and cuts[0] > cuts[1]
     ):
         yield f"METRICS.SEGMENT_CUTS: {cuts} is not [h, t] with whole numbers h > t"
+    if cfg.TRAIN.MIX_ALPHA <= 0:
+        yield f"TRAIN.MIX_ALPHA: {cfg.TRAIN.MIX_ALPHA} must be positive"
+    if cfg.TRAIN.NEW_HEAD and not cfg.TRAIN.CHECKPOINT_FILE_PATH:
+        yield ("TRAIN.NEW_HEAD: True, but TRAIN.CHECKPOINT_FILE_PATH names no weights for the rest")
     if not (cfg.TRAIN.ENABLE or cfg.TEST.ENABLE):
         yield "TRAIN.ENABLE and TEST.ENABLE are both False: there is nothing to do"
 

@@ -162,6 +162,10 @@ def _train(cfg: CfgNode) -> TrainSettings:
         keep_checkpoints=train.KEEP_CHECKPOINTS,
         accumulate=train.ACCUMULATE,
         skip_nonfinite=train.SKIP_NONFINITE,
+        mix=train.MIX,
+        mix_alpha=train.MIX_ALPHA,
+        head_only=train.HEAD_ONLY,
+        new_head=train.NEW_HEAD,
         early_stop_patience=train.EARLY_STOP_PATIENCE,
     )
 
@@ -198,6 +202,8 @@ def make_settings(cfg: CfgNode, problems: list[str]) -> RunSettings:
             num_workers=cfg.DATA_LOADER.NUM_WORKERS,
             pin_memory=cfg.DATA_LOADER.PIN_MEMORY and cfg.NUM_GPUS > 0,
             seed=cfg.RNG_SEED,
+            sampler=cfg.TRAIN.SAMPLER,
+            repeat_threshold=cfg.TRAIN.REPEAT_THRESHOLD,
         ),
         solver=_solver(cfg),
         loss=LossSettings(

@@ -71,6 +71,32 @@ KEYS: dict[str, Key] = {
         "files",
         "How many checkpoints of whole epochs stay, the newest, beside best.pyth; 0: all.",
     ),
+    "TRAIN.SAMPLER": Key(
+        "uniform",
+        "uniform, class_balanced, square_root, repeat_factor",
+        "How often an epoch draws each clip: once, or those of rare classes more often.",
+    ),
+    "TRAIN.REPEAT_THRESHOLD": Key(
+        0.001,
+        "0 to 1",
+        "repeat_factor: classes in a smaller share of the clips than this are repeated.",
+    ),
+    "TRAIN.MIX": Key(
+        "none",
+        "none, mixup, framestack",
+        "Mix each clip with another of its batch: pixels and labels, or frames and labels.",
+    ),
+    "TRAIN.MIX_ALPHA": Key(0.2, "", "mixup: weights are drawn from Beta(alpha, alpha)."),
+    "TRAIN.HEAD_ONLY": Key(
+        False,
+        "",
+        "Train the last linear layer alone, the second stage of two-stage training.",
+    ),
+    "TRAIN.NEW_HEAD": Key(
+        False,
+        "",
+        "Leave the last linear layer out of the initial weights (TRAIN.CHECKPOINT_FILE_PATH).",
+    ),
     "TRAIN.PRECISION": Key(
         "float32",
         "float32, bf16, fp16",
