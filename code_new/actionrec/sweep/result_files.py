@@ -110,11 +110,13 @@ def _over(comparison: Comparison) -> str:
     any_floor = comparison.floors["random"]
     high, low = any_floor.cuts
     unread = f" ({comparison.num_unread} could not be read)" if comparison.num_unread else ""
+    one = min(len(row.maps) for row in comparison.rows) == 1
     return (
         f"{comparison.num_clips} test clips{unread}, {any_floor.num_measurable} of "
         f"{any_floor.num_classes} classes measurable; segments '{any_floor.definition}' "
         f"({DEFINITIONS[any_floor.definition].counted}: head > {high}, tail <= {low}): "
         f"{any_floor.num_head}/{any_floor.num_middle}/{any_floor.num_tail} classes."
+        + (" Of a single seed an interval knows nothing of the chance in training." if one else "")
     )
 
 

@@ -22,7 +22,7 @@ from actionrec.sweep import features, heads, result_files
 from actionrec.sweep.comparison import Comparison, compare
 from actionrec.sweep.runs import Run, RunQueue
 from actionrec.sweep.sweep_file import Sweep, parse_sweep
-from actionrec.types import RunSettings
+from actionrec.types import LossSettings, RunSettings
 from slowfast.ak import base
 from slowfast.ak.config import merge, read_yaml
 from slowfast.ak.runner import choose_engine
@@ -94,13 +94,15 @@ def _overrides(sweep: Sweep, label: str, seed: int, place: Path) -> list[str]:
 def _settings(config: Path, overrides: list[str]) -> tuple[CfgNode, RunSettings]:
     cfg = base.default_config()
     problems = merge(cfg, config, overrides)
-    settings = make_settings(cfg, problems)
+    try:
+        check_loss(LossSettings(cfg.MODEL.LOSS_FUNC, dict(cfg.LOSS.PARAMS)))
+    except UserError as error:
+        problems.append(str(error))
     if not (cfg.TRAIN.ENABLE and cfg.TEST.ENABLE):
-        raise UserError("TRAIN.ENABLE, TEST.ENABLE: a sweep trains and tests; set both True")
-    if choose_engine(cfg, base.kind()) != "ours":
-        raise UserError("ENGINE: upstream leaves no scores that a sweep reads; set it auto")
-    check_loss(settings.loss)
-    return cfg, settings
+        problems.append("TRAIN.ENABLE, TEST.ENABLE: a sweep trains and tests; set both True")
+    elif choose_engine(cfg, base.kind()) != "ours":
+        problems.append("ENGINE: upstream leaves no scores that a sweep could read; use auto")
+    return cfg, make_settings(cfg, problems)
 
 
 def main(path: Path, *, with_features: bool, jobs: int, dry_run: bool, script: Path) -> int:
@@ -113,8 +115,7 @@ def main(path: Path, *, with_features: bool, jobs: int, dry_run: bool, script: P
     planned = plan(sweep, folder, script)
     weights = _weights(sweep, planned) if with_features else {}
     if dry_run:
-        for each in planned:
-            print(each.run.name if with_features else shlex.join(each.run.command))
+        print("\n".join(_to_do(each.run, with_features) for each in planned))
         return 0
     prepare_output(folder)
     if with_features:
@@ -135,6 +136,12 @@ def main(path: Path, *, with_features: bool, jobs: int, dry_run: bool, script: P
             "table is over the others, and the same command tries them again"
         )
     return 0
+
+
+def _to_do(run: Run, with_features: bool) -> str:
+    if with_features:
+        return f"a head for {run.name}"
+    return f"{run.name} is finished" if run.scores() else shlex.join(run.command)
 
 
 def _compare(sweep: Sweep, planned: list[Planned], measured: dict[Run, Scores]) -> list[Comparison]:
