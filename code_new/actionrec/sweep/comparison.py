@@ -1,8 +1,9 @@
 """Losses compared over seeds: their mAP, its spread, and what can be said of the difference.
 
 The paired bootstrap of one difference: in each draw the test clips are drawn once for both losses,
-and of each loss as many seeds as it has, with replacement (Efron and Tibshirani 1993, chapter 16).
-So an interval holds the chance in the test clips and that in the training runs.
+and of each loss its seeds, with replacement. So an interval holds the chance in the test clips and
+that in the training runs; what is chance in both at once it counts twice (Owen 2007, "The
+pigeonhole bootstrap"), so it is rather too wide where seeds alone differ little.
 """
 
 from __future__ import annotations
@@ -109,13 +110,15 @@ def compare(
 
 
 def _of_drawn_seeds(drawn: np.ndarray, number: int) -> np.ndarray:
-    """(S, D, 4) -> (D, 4): in each draw the mean over S of the S seeds, drawn with replacement.
+    """(S, D, 4) -> (D, 4): in each draw the mean over S - 1 of the S seeds, with replacement.
 
-    number: of the loss, whose seeds are drawn independently of the others'.
+    One less than there are, as S of S would make the spread of the mean too small, by 1 / S: few
+    seeds would find differences where there are none. McCarthy and Snowden 1985, "The bootstrap and
+    finite population sampling". number: of the loss, whose seeds are drawn independently.
     """
     num_seeds, num_draws, _ = drawn.shape
     rng = np.random.default_rng([number, num_seeds])
-    chosen = rng.integers(num_seeds, size=(num_seeds, num_draws))
+    chosen = rng.integers(num_seeds, size=(max(num_seeds - 1, 1), num_draws))
     return drawn[chosen, np.arange(num_draws)].mean(axis=0)
 
 

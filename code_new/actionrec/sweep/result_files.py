@@ -30,8 +30,8 @@ def markdown(comparisons: Sequence[Comparison], what: str) -> str:
         f"baseline: better or worse where 0 is outside of its 95 % interval over {draws:,} draws "
         "(test clips drawn for both alike, seeds for each); no evidence: such a difference comes "
         f"by chance too, which does not make the two equal. These are {num_comparisons} "
-        "comparisons, not corrected for their number: where two losses do not differ, about one "
-        "comparison in 20 still says that they do.",
+        "comparisons, not corrected for their number: where two losses do not differ, up to one "
+        "in ten still says that they do, with two seeds one in five.",
     ]
     for comparison in comparisons:
         lines += ["", f"## {comparison.model}", "", *_table(comparison), "", _over(comparison)]
