@@ -30,7 +30,7 @@ def test_a_file_means_what_it_says():
         baseline="g1",
         overrides={"SOLVER.MAX_EPOCH": 3, "DATA.MEAN": [0.1, 0.2, 0.3]},
         weights="a.pyth",
-        head={"epochs": 5, "method": "sgd"},
+        head={"epochs": 5, "method": "sgd", "lr": "1e-3"},
     )
     assert sweep.models == {"demo": Path("configs/AK/DEMO.yaml")}
     assert sweep.losses == {
@@ -40,7 +40,7 @@ def test_a_file_means_what_it_says():
     assert (sweep.seeds, sweep.baseline, sweep.output) == ((0, 7), "g1", Path("results/sweep"))
     assert sweep.overrides == {"SOLVER.MAX_EPOCH": "3", "DATA.MEAN": "[0.1, 0.2, 0.3]"}
     assert sweep.weights == {"demo": Path("a.pyth")}
-    assert sweep.head == HeadSettings(epochs=5, method="sgd")
+    assert sweep.head == HeadSettings(epochs=5, method="sgd", lr=0.001)
 
 
 def test_lists_and_defaults():
@@ -64,6 +64,7 @@ def test_lists_and_defaults():
         ({"losses": {"ASL": 3}}, "losses.ASL: 3 is no `parameter: value` section"),
         ({"baseline": "bce"}, "baseline: 'bce' is none of the losses: bce_loss, g1"),
         ({"seeds": [0, -1]}, "seeds: .0, -1. is no list of whole numbers"),
+        ({"seeds": 3}, "seeds: 3 is no list of whole numbers"),
         ({"seeds": [True]}, "seeds: .True. is no list"),
         ({"seeds": [1, 1]}, "seeds: .1, 1. has one twice"),
         ({"overrides": {"RNG_SEED": 1}}, "overrides.RNG_SEED: is set by the sweep itself"),
@@ -72,8 +73,10 @@ def test_lists_and_defaults():
         ({"weights": 3}, "weights: 3 is neither a checkpoint nor"),
         ({"head": {"epoch": 3}}, "head.epoch: unknown key; known: epochs,"),
         ({"head": {"epochs": 0.5}}, "head.epochs: 0.5 is no whole number above 0"),
-        ({"head": {"lr": 0}}, "head.lr: 0 is no number above 0"),
-        ({"head": {"lr": float("nan")}}, "head.lr: nan is no number above 0"),
+        ({"head": {"lr": 0}}, "head.lr: 0.0 would train nothing"),
+        ({"head": {"lr": float("nan")}}, "head.lr: nan is no number of at least 0"),
+        ({"head": {"lr": "fast"}}, "head.lr: 'fast' is no number of at least 0"),
+        ({"head": {"__class__": 1}}, "head.__class__: unknown key"),
         ({"head": {"method": "lbfgs"}}, "head.method: 'lbfgs' is not one of sgd"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from actionrec.engine.scores_file import FILE_NAME, Scores, save_scores
+from actionrec.errors import Incomplete
 from actionrec.sweep.runs import LOG_NAME, Run, RunQueue
 
 # In the place of run_net.py: python STUB FOLDER WHAT. It leaves the scores that were put there for
@@ -105,6 +107,7 @@ SWEEP = """
 import sys
 sys.path[:0] = {path!r}
 from actionrec import front_door
+from actionrec.errors import Incomplete
 from actionrec.sweep.runs import RunQueue
 from test_sweep_runs import make_run
 import pathlib
@@ -156,3 +159,73 @@ def test_the_command_of_a_run_is_that_of_run_net(tree, tmp_path, monkeypatch):
     )
     assert (settings.solver.max_epoch, settings.seed, settings.loss.name) == (7, 4, "focal_loss")
     assert len({each.run.hashes["config"] for each in planned}) == 4
+
+
+RUN_NET = """
+import pathlib, shutil, sys
+here = pathlib.Path(sys.argv[0]).parent
+folder = pathlib.Path(sys.argv[sys.argv.index("OUTPUT_DIR") + 1])
+ready = here / "ready" / folder.relative_to(here)
+if not ready.exists():
+    sys.exit("run_net: error: no such file: x.jpg")
+shutil.copy(ready / "scores.npz", folder)
+"""
+
+
+def test_the_whole_sweep_ends_in_a_table_of_what_there_is(
+    tree, clips, tmp_path, monkeypatch, capsys
+):
+    from slowfast.ak import sweep
+
+    monkeypatch.chdir(tree)
+    (tmp_path / "run_net.py").write_text(RUN_NET)
+    content = {
+        "models": {"demo": "configs/AK/DEMO.yaml"},
+        "losses": ["bce_loss", "ASL"],
+        "seeds": [0, 1],
+        "output": str(tmp_path / "out"),
+        "overrides": {
+            "DATA.PATH_TO_DATA_DIR": str(clips / "annot"),
+            "DATA.PATH_PREFIX": str(clips / "image"),
+            "MODEL.NUM_CLASSES": 3,
+        },
+    }
+    (tmp_path / "sweep.yaml").write_text(json.dumps(content))
+    arguments = {"with_features": False, "jobs": 1, "script": tmp_path / "run_net.py"}
+
+    def start(dry_run=False):
+        return sweep.main(tmp_path / "sweep.yaml", dry_run=dry_run, **arguments)
+
+    planned = sweep.plan(
+        sweep.read_sweep(tmp_path / "sweep.yaml"), tmp_path / "out", tmp_path / "run_net.py"
+    )
+    rng = np.random.default_rng(0)
+    targets = (rng.random((9, 3)) < 0.5).astype(np.uint8)
+
+    def make_ready(run):
+        place = tmp_path / "ready" / run.folder.relative_to(tmp_path)
+        place.mkdir(parents=True)
+        ids = tuple(f"VAL{clip:02d}" for clip in range(9))
+        about = {"hashes": run.hashes}
+        scores = Scores(ids, ("a", "b", "c"), rng.random((9, 3)), targets, None, about)
+        save_scores(place / FILE_NAME, scores)
+
+    for each in planned[:3]:
+        make_ready(each.run)
+    with pytest.raises(
+        Incomplete, match="3 of 4 runs are done; failed: demo/ASL/seed_1;"
+    ) as caught:
+        start()
+    assert caught.value.exit_code == 3
+    said = capsys.readouterr().out
+    assert "demo/ASL/seed_1: FAILED (exit 1): run_net: error: no such file: x.jpg" in said
+    assert "| bce_loss (baseline) | 2 " in " ".join(said.split())
+    assert "9 test clips, 3 of 3 classes measurable" in said
+    make_ready(planned[3].run)
+    assert start(dry_run=True) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[:3] == [f"{each.run.name} is finished" for each in planned[:3]]
+    assert "OUTPUT_DIR" in said[3] and len(said) == 4
+    assert start() == 0
+    assert "demo/ASL/seed_1: done; 1/1 runs" in capsys.readouterr().out
+    assert (tmp_path / "out" / "results.csv").read_text().count("\n") == 1 + 2 * 4 + 4

@@ -166,11 +166,13 @@ def test_the_page_says_all_that_a_reader_needs():
 def test_one_seed_has_no_spread_and_a_segment_without_classes_no_figure():
     scores = {name: runs[:1] for name, runs in three_losses(some_targets()).items()}
     segments = segment_classes("train", train_counts=COUNTS, test_counts=COUNTS, cuts=(50, 5))
-    page = markdown([compare("demo", scores, "plain", segments, 20)], "x")
+    made = compare("demo", scores, "plain", segments, 20)
+    page = markdown([made], "x")
     line = next(line for line in page.splitlines() if line.startswith("| good"))
     cells = [cell.strip() for cell in line.split("|")]
     assert cells[4] == "-" and "±" not in line
     assert "Of a single seed an interval knows nothing" in page
+    assert "demo,good,1,head,,,,,,\n" in csv_text([made])
 
 
 def test_the_csv_has_a_line_a_loss_and_segment():

@@ -87,9 +87,9 @@ def compare(
                     "sweep has one test annotation"
                 )
             read &= ~np.isnan(one.scores).any(axis=1)
-    targets, clips = first.targets[read], draw_clips(int(read.sum()), num_draws)
     if not read.any():
-        raise UserError(f"{model}: no test clip could be read by every run")
+        raise UserError(f"{model}: no test clip could be read by every run; mend the clips")
+    targets, clips = first.targets[read], draw_clips(int(read.sum()), num_draws)
     total = sum(map(len, scores.values()))
     maps, drawn = {}, {}
     with Progress(total, f"bootstrap of {model}", "run") as progress:

@@ -39,7 +39,10 @@ def markdown(comparisons: Sequence[Comparison], what: str) -> str:
 
 
 def csv_text(comparisons: Sequence[Comparison]) -> str:
-    """A line for each model, loss and segment; low and high: of the difference."""
+    """A line for each model, loss and segment; low and high: of the difference.
+
+    A cell is empty where there is no figure: no class is measurable, or one seed has no spread.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
@@ -49,12 +52,13 @@ def csv_text(comparisons: Sequence[Comparison]) -> str:
                 figures = [row.mean[number], row.spread[number]]
                 if interval := row.differences.get(segment):
                     figures += [interval.value, interval.low, interval.high]
-                shown = [_number(figure, 4) for figure in figures] + [""] * (5 - len(figures))
+                shown = [_number(figure, 4, "") for figure in figures] + [""] * (5 - len(figures))
+                told = "" if math.isnan(row.mean[number]) else row.verdicts.get(segment, "baseline")
                 key = [comparison.model, row.loss, str(len(row.maps)), segment]
-                writer.writerow([*key, *shown, row.verdicts.get(segment, "baseline")])
+                writer.writerow([*key, *shown, told])
         for name, floor in comparison.floors.items():
             for segment, value in zip(SEGMENTS, _of_floor(floor), strict=True):
-                shown = [_number(value, 4), "", "", "", "", "floor"]
+                shown = [_number(value, 4, ""), "", "", "", "", "floor"]
                 writer.writerow([comparison.model, name, "", segment, *shown])
     return text.getvalue()
 
@@ -124,5 +128,5 @@ def _of_floor(floor: MapSummary) -> list[float]:
     return [getattr(floor, segment) for segment in SEGMENTS]
 
 
-def _number(fraction: float, digits: int = 2) -> str:
-    return "-" if math.isnan(fraction) else f"{100 * fraction:.{digits}f}"
+def _number(fraction: float, digits: int = 2, of_nan: str = "-") -> str:
+    return of_nan if math.isnan(fraction) else f"{100 * fraction:.{digits}f}"

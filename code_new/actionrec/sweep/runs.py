@@ -26,7 +26,7 @@ _TO_SAVE_SEC = 300.0  # that a run has after a signal
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One training and test. hashes: of its configuration and annotation, see `is_finished`."""
+    """One training and test. hashes: of its configuration and annotation, as its scores have."""
 
     model: str
     loss: str

@@ -9,12 +9,15 @@ output: results/sweep
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from actionrec.engine.optimizer import METHODS
 from actionrec.errors import UserError, nearest
 from actionrec.types import LossSettings
 
@@ -63,9 +66,9 @@ def parse_sweep(content: dict[str, Any], path: Path) -> Sweep:
     problems += [f"{key}: is missing" for key in _REQUIRED if content.get(key) is None]
     models = _models(content.get("models"), problems)
     losses = _losses(content.get("losses"), problems)
-    baseline = content.get("baseline") or next(iter(losses), "")
+    baseline = str(content.get("baseline") or next(iter(losses), ""))
     if losses and baseline not in losses:
-        listed = ", ".join(nearest(str(baseline), list(losses)))
+        listed = ", ".join(nearest(baseline, list(losses)))
         problems.append(f"baseline: {baseline!r} is none of the losses: {listed}")
     sweep = Sweep(
         models=models,
@@ -133,7 +136,7 @@ def _losses(given: Any, problems: list[str]) -> dict[str, LossSettings]:
 def _seeds(given: Any, problems: list[str]) -> tuple[int, ...]:
     if given is None:
         return ()
-    seeds = given if isinstance(given, list) else [given]
+    seeds = given if isinstance(given, list) else []
     if not seeds or not all(type(s) is int and 0 <= s < 2**32 for s in seeds):
         problems.append(f"seeds: {given!r} is no list of whole numbers from 0 to {2**32 - 1}")
     elif len(set(seeds)) < len(seeds):
@@ -167,26 +170,29 @@ def _weights(given: Any, models: dict[str, Path], problems: list[str]) -> dict[s
 
 
 def _head(given: Any, problems: list[str]) -> HeadSettings:
-    default, values = HeadSettings(), {}
+    defaults = {f.name: f.default for f in fields(HeadSettings)}
     if not isinstance(given or {}, dict):
         problems.append(f"head: {given!r} is no `key: value` section")
-        given = None
+        return HeadSettings()
+    values: dict[str, Any] = {}
     for key, value in (given or {}).items():
-        if not hasattr(default, str(key)):
-            problems.append(_unknown(key, [f.name for f in fields(default)], "head."))
+        if key not in defaults:
+            problems.append(_unknown(key, list(defaults), "head."))
             continue
-        if problem := _wrong_in_head(key, value, getattr(default, key)):
+        if isinstance(defaults[key], float):
+            with suppress(TypeError, ValueError):
+                value = float(value)  # YAML reads 1e-3 as text
+        if problem := _wrong_in_head(key, value, defaults[key]):
             problems.append(f"head.{key}: {value!r} {problem}")
         values[key] = value
     return HeadSettings(**values)
 
 
 def _wrong_in_head(key: str, value: Any, default: Any) -> str:
-    if key == "method":
-        return "" if value in ("sgd", "adam", "adamw") else "is not one of sgd, adam, adamw"
+    if isinstance(default, str):
+        return "" if value in METHODS else f"is not one of {', '.join(METHODS)}"
     if isinstance(default, int):
         return "" if type(value) is int and value > 0 else "is no whole number above 0"
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= value < float("inf") or (key == "lr" and value == 0):
-        return "is no number above 0" if key == "lr" else "is no number of at least 0"
-    return ""
+    if not isinstance(value, float) or not 0 <= value < math.inf:
+        return "is no number of at least 0"
+    return "would train nothing" if key == "lr" and value == 0 else ""

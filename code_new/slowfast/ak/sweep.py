@@ -13,7 +13,7 @@ from typing import NamedTuple
 from fvcore.common.config import CfgNode
 
 from actionrec.data.splits import load_splits
-from actionrec.engine import checkpoint
+from actionrec.engine import checkpoint, distributed
 from actionrec.engine.criterion import check_loss
 from actionrec.engine.output import prepare_output
 from actionrec.engine.scores_file import Scores
@@ -100,9 +100,10 @@ def _settings(config: Path, overrides: list[str]) -> tuple[CfgNode, RunSettings]
         problems.append(str(error))
     if not (cfg.TRAIN.ENABLE and cfg.TEST.ENABLE):
         problems.append("TRAIN.ENABLE, TEST.ENABLE: a sweep trains and tests; set both True")
-    elif choose_engine(cfg, base.kind()) != "ours":
-        problems.append("ENGINE: upstream leaves no scores that a sweep could read; use auto")
-    return cfg, make_settings(cfg, problems)
+    settings = make_settings(cfg, problems)
+    if choose_engine(cfg, base.kind()) != "ours":
+        raise UserError("ENGINE: upstream leaves no scores that a sweep could read; use auto")
+    return cfg, settings
 
 
 def main(path: Path, *, with_features: bool, jobs: int, dry_run: bool, script: Path) -> int:
@@ -188,11 +189,14 @@ def _train_heads(
     for model, path in weights.items():
         of_model = [each for each in planned if each.run.model == model]
         _, settings, cfg = of_model[0]
+        device = distributed.start(
+            settings.device, settings.dist_backend, settings.dist_timeout_sec
+        )
         splits = load_splits(settings)
         prepare_output(folder / model)
         place = folder / model / features.FILE_NAME
         build = functools.partial(base.build_model, cfg)
         given = features.cached_features(place, settings, splits, path, build)
         runs = [(each.run, each.settings.loss) for each in of_model]
-        measured |= heads.train_heads(runs, given, splits, sweep.head, settings.device)
+        measured |= heads.train_heads(runs, given, splits, sweep.head, str(device))
     return measured
