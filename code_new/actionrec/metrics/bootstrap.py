@@ -97,7 +97,7 @@ def intervals(
     values = segment_means(average_precision(scores, targets), segments)
     drawn = segment_means(drawn_ap(scores, targets, draws), segments)
     return {
-        name: Interval(float(value), *_limits(of_segment, level))
+        name: Interval(float(value), *limits(of_segment, level))
         for name, value, of_segment in zip(SEGMENTS, values, drawn.T, strict=True)
     }
 
@@ -107,13 +107,13 @@ def verdict(differences: np.ndarray, level: float = 0.95) -> str:
 
     Better: the interval of `level` is above 0; NaN where a segment could not be measured.
     """
-    low, high = _limits(differences, level)
+    low, high = limits(differences, level)
     if low > 0:
         return "better"
     return "worse" if high < 0 else "no evidence"
 
 
-def _limits(drawn: np.ndarray, level: float) -> tuple[float, float]:
+def limits(drawn: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """Between which `level` of the draws (D,) lie; NaN where none could be measured."""
     measured = drawn[~np.isnan(drawn)]
     if not len(measured):

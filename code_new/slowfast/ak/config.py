@@ -49,7 +49,7 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def _read_yaml(path: Path, named_by: str) -> dict[str, Any]:
+def read_yaml(path: Path, named_by: str) -> dict[str, Any]:
     """The content of a file that stands in `named_by`: --cfg, or the _BASE_ of another file."""
     if path.is_dir():
         raise UserError(f"{named_by}: {path} is a folder; name a YAML file in it")
@@ -87,7 +87,7 @@ def _chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:
         if path.resolve() in seen:
             raise UserError(f"{path}: _BASE_ goes in a circle")
         seen.append(path.resolve())
-        content = _read_yaml(path, named_by)
+        content = read_yaml(path, named_by)
         base = content.pop("_BASE_", None)
         chain.insert(0, (path, content))
         if base is None:
