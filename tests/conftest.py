@@ -41,7 +41,7 @@ settings.load_profile("here")
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Tests log names that are no UTF-8; what several processes of pytest tell each other must be."""
+    """Tests log names that are no UTF-8; what processes of pytest tell one another must be."""
     report = yield
     report.sections = [
         (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
