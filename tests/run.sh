@@ -30,8 +30,8 @@ if [[ $base != wheel ]]; then
 fi
 cd -- "$here"
 # Not in /tmp, which may be small; what a test that passed has written goes at once.
-# Two at a time, a file in one of them (-n 0: one after the other). One thread a process: tests start
-# many, and more threads than cores wait for one another.
+# Two at a time, each file in one of them (-n 0: one after the other). One thread a process: tests
+# start many, and more threads than cores wait for one another.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 exec .venv/bin/python -m pytest -m "$tests" -n 2 --dist loadfile --basetemp ".trees/pytest" \
   -o tmp_path_retention_policy=failed "$@"

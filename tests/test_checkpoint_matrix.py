@@ -78,6 +78,7 @@ def write(folder: Path, arch: str) -> dict[str, object]:
         optimizer_state={},
         loss_state={},
         class_names=[str(c) for c in range(12)],
+        hashes={},
         best_map=None,
     )
     checkpoint.save_checkpoint(path_of(folder, f"ours, {base.kind()}", arch), state)

@@ -20,6 +20,7 @@ from actionrec.engine.evaluate import score_clips, score_views
 from actionrec.errors import UserError
 from actionrec.metrics import get_map
 from actionrec.metrics.ensemble import ViewEnsemble
+from actionrec.randomness import epoch_order
 from actionrec.types import Batch, ClipViews, LoaderSettings
 
 NUM_CLASSES = 5
@@ -182,11 +183,15 @@ def test_so_they_are_of_as_many_clips_as_animal_kingdom_tests(world):
 
 @pytest.mark.parametrize("world", [1, 2, 3, 8])
 def test_a_training_batch_is_shared_out_in_the_order_of_one_process(world, monkeypatch):
-    whole = [[clip for _, clip in batch] for batch in EpochBatches(61, 24, seed=3)]
+    def batches():
+        order = EpochBatches(lambda epoch: epoch_order(3, epoch, 61), 24)
+        return [[clip for _, clip, _ in batch] for batch in order]
+
+    whole = batches()
     shares = []
     for rank in range(world):
         stand_in(monkeypatch, rank, world)
-        shares.append([[clip for _, clip in batch] for batch in EpochBatches(61, 24, seed=3)])
+        shares.append(batches())
     for step, batch in enumerate(whole):
         assert [shares[place % world][step][place // world] for place in range(24)] == batch
 
@@ -194,7 +199,7 @@ def test_a_training_batch_is_shared_out_in_the_order_of_one_process(world, monke
 def test_a_batch_that_cannot_be_shared_equally_is_refused(monkeypatch):
     stand_in(monkeypatch, 0, 5)
     with pytest.raises(UserError, match="24 clips.* cannot be shared equally by 5 of them"):
-        EpochBatches(61, 24, seed=3)
+        EpochBatches(lambda epoch: epoch_order(3, epoch, 61), 24)
 
 
 def test_no_pickled_object_travels():

@@ -6,7 +6,6 @@ import csv
 import itertools
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -121,8 +120,8 @@ def steps_share(build, sizes, accumulate=1, of_nan=None):
         backbone = synchronise(backbone, "cpu")
     model = VideoModel(backbone, settings.input).train()
     optimizer = build_optimizer(backbone, settings.solver)
-    names = SimpleNamespace(ids=[f"CLIP{clip}" for clip in range(12)])
-    step = TrainStep(settings, model, losses.build("bce_loss"), optimizer, names)
+    ids = [f"CLIP{clip}" for clip in range(12)]
+    step = TrainStep(settings, model, losses.build("bce_loss"), optimizer, ids)
     found = []
     for number in range(3):
         frames = torch.from_numpy(rng.uniform(0, 255, (12, 2, 8, 8, 3)).astype(np.float32))

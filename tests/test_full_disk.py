@@ -46,7 +46,7 @@ def on_small_disk(clips, tmp_path, kib):
     return start_program(clips, out, python=python).wait(60)
 
 
-@pytest.mark.parametrize(("kib", "full"), [(48, "checkpoint_epoch_00004"), (36, "stdout.log")])
+@pytest.mark.parametrize(("kib", "full"), [(48, "checkpoint_epoch_00004"), (32, "stdout.log")])
 def test_G6_a_full_disk_is_warnings_until_the_last_save_and_a_restart_makes_up_for_it(
     clips, tmp_path, undisturbed, kib, full
 ):

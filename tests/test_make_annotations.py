@@ -13,8 +13,8 @@ import numpy as np
 import openpyxl
 import pytest
 
+from actionrec.atomic_file import atomic_file
 from actionrec.data.annotations import check_disjoint, read_clips
-from actionrec.data.atomic_file import atomic_file
 from actionrec.data.class_table import read_class_names, write_class_table
 from actionrec.data.frame_lists import MissingFrames, count_video_frames, fixed_number
 from actionrec.data.input_checks import AnnotationError

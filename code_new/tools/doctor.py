@@ -94,7 +94,7 @@ def _manifests(args: argparse.Namespace) -> tuple[tuple[Path, Path], ...]:
 
 
 def examine_and_print(args: argparse.Namespace) -> int:
-    from actionrec.data.atomic_file import atomic_file
+    from actionrec.atomic_file import atomic_file
     from actionrec.data.doctor.examination import Request, examine
     from actionrec.data.doctor.page import as_json, page
     from actionrec.errors import UserError

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from actionrec import launched
-from actionrec.data.atomic_file import atomic_file
+from actionrec.atomic_file import atomic_file
 from actionrec.data.clip_table import ClipTable
 from actionrec.errors import SecurityError, UserError, first_few
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import openpyxl
 
-from actionrec.data.atomic_file import atomic_file
+from actionrec.atomic_file import atomic_file
 from actionrec.data.input_checks import AnnotationError, check_regular_file, shown
 from actionrec.data.workbook import COUNT_SHEET, SheetRow, read_sheet, rows_by_class
 

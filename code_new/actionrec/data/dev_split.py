@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from actionrec.data.atomic_file import atomic_file
+from actionrec.atomic_file import atomic_file
 from actionrec.data.clip_table import ClipTable
 from actionrec.data.input_checks import AnnotationError, check_id, check_regular_file, shown
 

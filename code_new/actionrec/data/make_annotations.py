@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from actionrec.data.atomic_file import atomic_file
+from actionrec.atomic_file import atomic_file
 from actionrec.data.class_table import write_class_table
 from actionrec.data.frame_lists import FrameLister, MissingFrames
 from actionrec.data.input_checks import AnnotationError

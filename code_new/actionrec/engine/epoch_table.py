@@ -8,7 +8,7 @@ import logging
 import time
 from pathlib import Path
 
-from actionrec.data.atomic_file import atomic_file
+from actionrec.atomic_file import atomic_file
 from actionrec.errors import UserError
 
 TABLE_NAME = "metrics.csv"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from actionrec.data.atomic_file import atomic_file
+from actionrec.atomic_file import atomic_file
 
 
 def cell(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from actionrec.data.atomic_file import atomic_file
+from actionrec.atomic_file import atomic_file
 from actionrec.errors import UserError
 
 FILE_NAME = "scores.npz"

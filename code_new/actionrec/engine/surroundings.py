@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from actionrec import launched
-from actionrec.data.atomic_file import atomic_file
+from actionrec.atomic_file import atomic_file
 from actionrec.engine.agreement import code_hash
 from actionrec.types import RunSettings
 

@@ -14,16 +14,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 import losses
-from actionrec.data.atomic_file import atomic_file
+from actionrec.atomic_file import atomic_file
 
 NUM_CLIPS, OTHER = 24_004, 511
 CLASSES = {"head": 6_941, "tail": 20}  # training clips; of Animal Kingdom's most frequent class
 LOGITS = np.linspace(-6, 6, 121)
 LEFT_OUT = ("bce", "bce_logit", "cross_entropy", "soft_cross_entropy")  # SlowFast's own names
 DASHES: dict[str, Any] = {"head": "-", "tail": "--"}
-_DRAWS = 400  # of EQL's beta, of which the mean is shown
+_DRAWS = 2000  # of EQL's beta, of which the mean is shown
 
 
 def slopes(name: str, count: int, positive: bool) -> np.ndarray:
@@ -44,13 +45,19 @@ def slopes(name: str, count: int, positive: bool) -> np.ndarray:
     targets = torch.tensor([[float(positive), 1.0, 0.0]])
     total = np.zeros(len(LOGITS))
     draws = _DRAWS if name == "EQL" else 1
-    for draw_number in range(draws):
-        for at, clip in enumerate(clips):  # one by one: two_way looks at the whole batch
-            torch.manual_seed(draw_number)
-            logits = clip[None].clone().requires_grad_()
-            (gradient,) = torch.autograd.grad(loss(logits, targets).sum(), logits)
-            total[at] += gradient[0, 0].item()
+    torch.manual_seed(0)
+    for _ in range(draws):
+        # two_way looks at the whole batch, so it gets one clip at a time.
+        batches = clips.split(1 if name == "two_way" else len(clips))
+        total += np.concatenate([_slopes_of(loss, batch, targets) for batch in batches])
     return total / draws
+
+
+def _slopes_of(loss: losses.Loss, clips: Tensor, targets: Tensor) -> np.ndarray:
+    logits = clips.clone().requires_grad_()
+    terms = loss(logits, targets.expand_as(logits))
+    (gradient,) = torch.autograd.grad(terms.sum(), logits)
+    return gradient[:, 0].numpy()
 
 
 def draw(path: Path) -> None:

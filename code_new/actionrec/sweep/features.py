@@ -17,7 +17,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from actionrec.data.atomic_file import atomic_file
+from actionrec.atomic_file import atomic_file
 from actionrec.data.bad_clips import BadClips
 from actionrec.data.batching import val_loader
 from actionrec.data.clip_table import ClipTable

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from actionrec.data.atomic_file import atomic_file
+from actionrec.atomic_file import atomic_file
 from actionrec.errors import UserError
 from actionrec.metrics.bootstrap import SEGMENTS
 from actionrec.metrics.protocols import MapSummary

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from actionrec.data.atomic_file import atomic_file
+from actionrec.atomic_file import atomic_file
 from actionrec.data.doctor.findings import Finding, Report, Severity
 from actionrec.data.doctor.folders import list_all
 from actionrec.data.doctor.in_parallel import in_parallel

@@ -20,7 +20,7 @@ import numpy as np
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from actionrec.data.atomic_file import atomic_file
+from actionrec.atomic_file import atomic_file
 from actionrec.data.own.boxes import Box, square_crop
 from actionrec.data.own.source_videos import SUFFIXES, SourceVideo, UnusableVideo
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from actionrec.data.atomic_file import atomic_file
+from actionrec.atomic_file import atomic_file
 from actionrec.data.class_table import ActionClass
 from actionrec.data.frame_lists import in_videos
 from actionrec.data.input_checks import AnnotationError, shown

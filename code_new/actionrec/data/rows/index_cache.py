@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from actionrec.data.atomic_file import atomic_file
+from actionrec.atomic_file import atomic_file
 from actionrec.data.clip_table import ClipTable
 from actionrec.data.rows.index_file import read_key, read_table, write_table
 
