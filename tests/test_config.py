@@ -256,6 +256,22 @@ def test_all_contradictions_of_a_schedule_come_in_one_report(cfg):
     ]
 
 
+def test_a_launcher_that_started_other_than_NUM_GPUS_is_told(cfg, monkeypatch):  # noqa: N802
+    for name, value in {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "localhost"}.items():
+        monkeypatch.setenv(name, str(value))
+    make_settings(cfg, [])
+    cfg.NUM_GPUS = 4
+    with pytest.raises(UserError, match="NUM_GPUS: 4, but by RANK.* one of 1 processes here"):
+        make_settings(cfg, [])
+
+
+@pytest.mark.parametrize("key", ["HEAD_ONLY", "NEW_HEAD"])
+def test_a_second_stage_needs_a_first(cfg, key):
+    cfg.TRAIN[key] = True
+    with pytest.raises(UserError, match=f"TRAIN.{key}: True, but TRAIN.CHECKPOINT_FILE_PATH"):
+        make_settings(cfg, [])
+
+
 def test_smallest_values_are_usable(cfg):
     cfg.NUM_GPUS, cfg.TEST.NUM_ENSEMBLE_VIEWS, cfg.TEST.NUM_SPATIAL_CROPS = 0, 1, 1
     settings = make_settings(cfg, [])

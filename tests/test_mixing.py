@@ -77,7 +77,7 @@ def test_framestack_measures_the_classes_by_the_last_epochs_scores():
     for each in (mixing, restored):
         each.end_epoch()
         np.testing.assert_allclose(each.class_ap, expected, rtol=1e-6)
-        assert torch.isnan(each.state_dict()["scores"]).all()
+        assert not each.state_dict()["sums"].any()
 
 
 @pytest.mark.parametrize("kind", ["mixup", "framestack"])
@@ -91,10 +91,18 @@ def test_the_same_step_is_the_same_mix(kind):
     assert torch.equal(results[0], results[1]) and not torch.equal(results[0], results[2])
 
 
-def test_none_changes_nothing_and_keeps_nothing():
+def test_a_clip_that_is_drawn_twice_counts_with_the_mean_of_its_scores():
+    targets = np.eye(2, dtype=np.float32)
+    mixing = Mixing("framestack", 1.0, targets)
+    logits = torch.tensor([[2.0, -2.0], [-1.0, 1.0]])
+    mixing.note(torch.tensor([0, 0]), logits)
+    expected = [*logits.sigmoid().sum(0).tolist(), 2.0]
+    assert mixing.state_dict()["sums"][0].tolist() == pytest.approx(expected)
+
+
+def test_mixup_keeps_nothing():
     frames, targets = batch()
-    mixing = Mixing("none", 1.0, targets.numpy())
-    assert mixing.mix(frames, targets) == (frames, targets)
+    mixing = Mixing("mixup", 1.0, targets.numpy())
     mixing.note(torch.arange(5), targets)
     mixing.end_epoch()
     assert mixing.state_dict() == {}

@@ -141,3 +141,30 @@ def test_a_batch_without_a_readable_clip_is_no_step(clips, tmp_path):
     before = weights(step)
     assert step.take(None, PLACE) is None and step.skipped == 0
     assert all(torch.equal(before[name], after) for name, after in weights(step).items())
+
+
+def test_fp16_without_a_scale_that_works_is_told(clips, tmp_path):
+    step = step_of(clips, tmp_path, backbone=Infinite, precision="fp16")
+    with pytest.raises(
+        UserError, match="norm of the gradient, at any scale, is (nan|inf) at epoch"
+    ):
+        for _ in range(20):  # from 2 ** 16, halved each time
+            assert step.take(batch(), PLACE) is not None
+
+
+class NotANumber(Plain):
+    def forward(self, pathways):
+        return super().forward(pathways) * float("nan")
+
+
+def test_a_step_that_is_left_out_leaves_the_state_of_the_loss_alone(clips, tmp_path):
+    step = step_of(clips, tmp_path, backbone=NotANumber, skip_nonfinite=1)
+    step = TrainStep(
+        step.settings,
+        step.model,
+        losses.build("EQLv2", class_counts=[5] * NUM_CLASSES),
+        step.optimizer,
+        IDS,
+    )
+    assert step.take(batch(), PLACE) is None
+    assert all(not value.any() for value in step.criterion.state_dict().values())

@@ -64,6 +64,19 @@ def test_the_new_layer_follows_from_the_seed_and_not_from_the_first_stage(
     assert same(one, second_stage(clips, tmp_path / "b", tmp_path / "other.pyth"))
 
 
+def test_a_prefix_of_the_files_names_does_not_bring_the_old_layer_back(
+    clips, tmp_path, first_stage
+):
+    state = checkpoint.load_checkpoint(first_stage)
+    state["model_state"] = {f"module.{n}": w for n, w in state["model_state"].items()}
+    checkpoint.save_checkpoint(tmp_path / "prefixed.pyth", state)
+    one = second_stage(clips, tmp_path / "a", first_stage)
+    other = second_stage(
+        clips, tmp_path / "b", tmp_path / "prefixed.pyth", clear_name_pattern=("module.",)
+    )
+    assert same(one, other)
+
+
 class Net(nn.Module):
     """Batch norm and dropout before the head, batch norm in it, as X3D has."""
 
@@ -95,7 +108,7 @@ def test_statistics_and_dropout_stop_and_the_heads_own_dropout_goes_on():
 
 def test_a_model_without_a_linear_layer_cannot_train_one():
     model = VideoModel(nn.Sequential(nn.Conv3d(3, 4, 1)), InputSettings())
-    with pytest.raises(UserError, match="TRAIN.HEAD_ONLY: this model has no linear layer"):
+    with pytest.raises(UserError, match="TRAIN.HEAD_ONLY, TRAIN.NEW_HEAD: this model has no lin"):
         model.train_last_layer_alone()
 
 

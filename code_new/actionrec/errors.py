@@ -27,6 +27,7 @@ class PeerLost(UserError):
     """Another process of the run has ended, and says itself why."""
 
     exit_code = 1
+    was_told_to_end = False  # by a signal that came before this was noticed
 
 
 class Stopped(UserError):

@@ -26,6 +26,13 @@ def require_tree(tree: Path, tool: str) -> None:
 
 
 def answer(program: str, work: Callable[[], int], interrupted: str = "") -> int:
+    """The exit status of a command; see `_answer`."""
+    status = _answer(program, work, interrupted)
+    launched.note_exit(status)
+    return status
+
+
+def _answer(program: str, work: Callable[[], int], interrupted: str) -> int:
     """The exit status of `work()`, or of the error that a user can mend and that ended it.
 
     interrupted: what to say of Ctrl-C besides that. Imports belong into `work`: one that fails for
@@ -47,6 +54,8 @@ def answer(program: str, work: Callable[[], int], interrupted: str = "") -> int:
             _say(program, str(stopped))
         return stopped.exit_code
     except UserError as error:
+        if isinstance(error, PeerLost) and error.was_told_to_end:
+            return error.exit_code  # by the launcher, which saw why another one ended
         _let_others_speak(error)
         for line in str(error).splitlines():
             _say(program, f"error: {line}")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from pathlib import Path
+
+EXIT_STATUS_FILE = "ACTIONREC_EXIT_STATUS_FILE"  # a variable that engine/launch.py sets
 
 
 def is_launched() -> bool:
@@ -33,6 +37,14 @@ def local_world_size() -> int:
 def is_main() -> bool:
     """Whether this process writes the files and the log of the run; that of rank 0 does."""
     return rank() == 0
+
+
+def note_exit(status: int) -> None:
+    """Tell the launcher, if it was ours, how the main process ends: a signal hides it from that."""
+    path = os.environ.get(EXIT_STATUS_FILE)
+    if path and is_launched() and is_main():
+        with contextlib.suppress(OSError):
+            Path(path).write_text(str(status), encoding="ascii")
 
 
 def _number(name: str, alone: int) -> int:

@@ -18,13 +18,17 @@ EXIT_CODES = {signal.SIGTERM: 143, signal.SIGUSR1: 75}
 class StopSignals:
     """While entered, a signal is noted instead of ending the process; the work asks for it.
 
+    resumes: whether the next start goes on from a checkpoint by itself.
+
     with StopSignals() as stop:
         for batch in batches:
             ...
             if stop.received: save, and raise stop.stopped("...")
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, resumes: bool = True) -> None:
+        how = "" if resumes else " with TRAIN.AUTO_RESUME True"
+        self._goes_on = f"the same command{how} goes on from there"
         self.received = 0  # the number of the first signal, 0: none yet
         self._before: dict[signal.Signals, object] = {}
 
@@ -45,7 +49,7 @@ class StopSignals:
         """What to raise when the work is at rest; number: of the signal, if another received it."""
         which = signal.Signals(number or self.received)
         return Stopped(
-            f"stopped by {which.name}; {saved}; the same command goes on from there",
+            f"stopped by {which.name}; {saved}; {self._goes_on}",
             EXIT_CODES[which],
         )
 

@@ -53,7 +53,7 @@ class BadClips:
         """
         if self.policy == "error" or isinstance(bad.error, SecurityError):
             raise bad.error
-        split = str(table.source)
+        split = table.source.name  # its folder may be another one in each machine
         self.split_sizes[split] = len(table)
         if self._note(split, table.ids[bad.clip], str(bad.error)) and may_end_run:
             self._check(split)
@@ -87,7 +87,7 @@ class BadClips:
             raise UserError(
                 f"{last}\n{len(bad)} of {self.split_sizes[split]} clips of {split} cannot be read, "
                 f"more than DATA.MAX_BAD_FRACTION {self.max_fraction:g}: {first_few(list(bad))}; "
-                "mend or remove them, or allow more"
+                "mend them, or allow more"
             )
 
     def _write(self) -> None:
@@ -99,7 +99,7 @@ class BadClips:
                 rows = csv.writer(text, lineterminator="\n")
                 rows.writerow(_COLUMNS)
                 for (split, clip_id), reason in self.reasons.items():
-                    rows.writerow((Path(split).name, clip_id, reason))
+                    rows.writerow((split, clip_id, reason))
                 text.detach()  # flushes, and leaves the file open
         except OSError as error:
             logger.warning("%s: not written (%s)", self.path, error.strerror)

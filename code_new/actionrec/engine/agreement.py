@@ -29,7 +29,11 @@ def require_agreement(settings: RunSettings, hashes: dict[str, str], weights: Pa
     facts = {f"sha256 of {name}": value for name, value in hashes.items()}
     facts["sha256 of config"] = _configuration_hash(settings.config_yaml)
     facts["sha256 of the code"] = code_hash()
-    facts["checkpoint"] = "none" if weights is None else weights.name
+    facts["checkpoint"] = "none"
+    if weights is not None:
+        with weights.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        facts["checkpoint"] = f"{weights.name}, sha256 {sha256}"
     distributed.require_agreement(facts)
 
 

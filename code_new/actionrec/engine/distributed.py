@@ -6,7 +6,9 @@ Tensors alone travel, never pickled objects: texts go as their bytes.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import os
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
@@ -30,8 +32,7 @@ def start(device_type: str, backend: str, timeout_sec: int) -> torch.device:
     """
     device = torch.device(device_type)
     if device_type == "cuda":
-        _require_gpus()
-        device = torch.device("cuda", launched.local_rank())
+        device = torch.device("cuda", _gpu_number())
         torch.cuda.set_device(device)
     if launched.world_size() > 1 and not dist.is_initialized():
         timeout = timedelta(seconds=timeout_sec)
@@ -50,16 +51,27 @@ def start(device_type: str, backend: str, timeout_sec: int) -> torch.device:
     return device
 
 
-def _require_gpus() -> None:
-    wanted = launched.local_world_size()
+def _gpu_number() -> int:
+    """The GPU of this process. Raises UserError where there is none for it."""
+    wanted, there = launched.local_world_size(), torch.cuda.device_count()
     if not torch.cuda.is_available():
         raise UserError(
             f"NUM_GPUS: {wanted}, but torch sees no GPU here; use NUM_GPUS 0 for the CPU, or "
             "install the CUDA build of torch (prepare_dir_AR.sh --torch)"
         )
-    there = torch.cuda.device_count()
-    if wanted > there:
-        raise UserError(f"NUM_GPUS: {wanted}, but this machine has {there}; lower it")
+    if there == 1 and wanted == 1:
+        return 0  # alone, or one of several that each see one GPU, as with Slurm's --gpus-per-task
+    if launched.world_size() > 1 and "LOCAL_RANK" not in os.environ:
+        raise UserError(
+            "LOCAL_RANK: is not in the environment, so that no process knows its GPU; start the "
+            "run with torchrun, or by NUM_GPUS alone"
+        )
+    if max(wanted, launched.local_rank() + 1) > there:
+        raise UserError(
+            f"NUM_GPUS: {max(wanted, launched.local_rank() + 1)}, but this machine has {there}; "
+            "lower it"
+        )
+    return launched.local_rank()
 
 
 def finish() -> None:
@@ -78,10 +90,17 @@ def peers_may_be_lost() -> Iterator[None]:
         if launched.world_size() == 1 or not is_exchange:
             raise
         raise PeerLost(
-            f"process {launched.rank()} of {launched.world_size()} ends, as another one has ended, "
-            "or has not answered within DIST_TIMEOUT_SEC; see that one's message; the same command "
-            "goes on from the last checkpoint"
+            f"process {launched.rank()} of {launched.world_size()} lost the others: one has ended, "
+            "see its message, or did not answer within DIST_TIMEOUT_SEC, or cannot be reached "
+            f"({_reason(error)}); the same command goes on from the last checkpoint"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What torch, gloo or NCCL say of it, in a line: their last word is the telling one."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    last = [after for line, after in itertools.pairwise(lines) if line.startswith("Last error")]
+    return "; ".join([lines[0][:200] if lines else type(error).__name__, *last])
 
 
 def gather_numbers(numbers: Sequence[float]) -> np.ndarray:
@@ -119,6 +138,14 @@ def sum_array(array: np.ndarray) -> np.ndarray:
     dist.all_reduce(total)
     summed = total.numpy()
     return summed.astype(bool) if is_bool else summed
+
+
+def copy_weights_from_main(module: nn.Module) -> None:
+    """Give all processes the parameters and buffers of the main one."""
+    if dist.is_initialized():
+        with torch.no_grad():
+            for tensor in module.state_dict().values():
+                dist.broadcast(tensor, src=0)
 
 
 def copy_buffers_from_main(module: nn.Module) -> None:

@@ -48,16 +48,20 @@ def load_initial_weights(
     *,
     clear_name_pattern: tuple[str, ...] = (),
     inflate: bool = False,
+    leave_out: str = "",
 ) -> LoadReport:
     """Copy into `model` what fits by name and shape; the rest keeps its values and is reported.
 
     Each text of `clear_name_pattern` is taken out of the file's names, in order. With `inflate`,
     convolutions (O, I, H, W) and (O, I, 1, H, W) become (O, I, T, H, W): repeated T times and
-    divided by T. Carreira and Zisserman 2017, arXiv:1705.07750, section 2.4. Raises UserError, with
-    the model unchanged, where nothing fits, where a value is not finite, and where an entry is no
-    tensor or not of the model's kind (floats, integers).
+    divided by T. Carreira and Zisserman 2017, arXiv:1705.07750, section 2.4. Weights of the layer
+    `leave_out` are not taken. Raises UserError, with the model unchanged, where nothing fits, where
+    a value is not finite, and where an entry is no tensor or not of the model's kind (floats,
+    integers).
     """
     theirs = {_cleared(name, clear_name_pattern): tensor for name, tensor in state_dict.items()}
+    if leave_out:
+        theirs = {n: w for n, w in theirs.items() if not n.startswith(f"{leave_out}.")}
     ours = model.state_dict()
     matched: dict[str, Tensor] = {}
     inflated, dropped = [], []

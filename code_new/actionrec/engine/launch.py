@@ -7,11 +7,16 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+from actionrec import launched
 from actionrec.errors import UserError
+from actionrec.stop_signals import EXIT_CODES
 
 
 def launch(
@@ -29,12 +34,12 @@ def launch(
     `tcp://host:port` of machine 0. As `torchrun --nnodes --node-rank --nproc-per-node` does. Raises
     UserError where a process was killed, or the machines do not meet.
     """
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    from torch.distributed.launcher.api import LaunchConfig
 
-    # Its warnings tell at length what the processes say themselves in a line.
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    # Its warnings tell at length what the processes say themselves in a line; each has a level.
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("torch.distributed.elastic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     os.environ.setdefault("OMP_NUM_THREADS", _threads(processes))
     alone = machines == 1
     config = LaunchConfig(
@@ -49,6 +54,19 @@ def launch(
         monitor_interval=0.5,
         signals_to_handle="SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1",
     )
+    with tempfile.TemporaryDirectory() as folder:
+        status_file = Path(folder, "status")
+        os.environ[launched.EXIT_STATUS_FILE] = str(status_file)
+        return _run(config, command, status_file, processes * machines, meeting_point)
+
+
+def _run(
+    config: Any, command: Sequence[str], status_file: Path, processes: int, meeting_point: str
+) -> int:
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import elastic_launch
+
     try:
         elastic_launch(config, sys.executable)(*command)
     except ChildFailedError as failed:
@@ -57,16 +75,18 @@ def launch(
             return int(first.exitcode)  # it has said why
         name = signal.Signals(-first.exitcode).name
         raise UserError(
-            f"process {rank} of {processes * machines} was ended by {name}"
+            f"process {rank} of {processes} was ended by {name}"
             f"{', often for want of memory' if name == 'SIGKILL' else ''}, and the others with it; "
             "the same command goes on from the last checkpoint"
         ) from None
     except SignalException as ended:
-        # The processes were sent the same signal, and have saved.
-        return 75 if ended.sigval == signal.SIGUSR1 else 128 + int(ended.sigval)
+        # The processes were sent the signal too: only their main one knows whether it has saved.
+        status = int(status_file.read_text()) if status_file.is_file() else 1
+        saved = status in EXIT_CODES.values()
+        return EXIT_CODES.get(ended.sigval, 128 + int(ended.sigval)) if saved else status
     except (RuntimeError, OSError, TimeoutError) as error:
         raise UserError(
-            f"the {machines} machines did not meet at {meeting_point or 'localhost'} "
+            f"the machines did not meet at {meeting_point or 'localhost'} "
             f"({str(error).splitlines()[0]}); see that its port is free and open, or choose "
             "another by --init_method tcp://HOST:PORT"
         ) from error

@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from actionrec import launched
 from actionrec.engine import distributed
 from actionrec.metrics.average_precision import average_precision
-
-KINDS = ("none", "mixup", "framestack")
 
 
 def mixup(frames: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
@@ -47,8 +46,9 @@ def framestack(frames: Tensor, targets: Tensor, class_ap: Tensor) -> tuple[Tenso
     mixed = torch.empty_like(frames)
     for clip, (other, share) in enumerate(zip(partner.tolist(), beta.tolist(), strict=True)):
         given = int(share * num_frames)
-        mixed[clip, :given] = frames[other, _evenly(num_frames, given)]
-        mixed[clip, given:] = frames[clip, _evenly(num_frames, num_frames - given)]
+        of_other, own = _evenly(num_frames, given), _evenly(num_frames, num_frames - given)
+        mixed[clip, :given] = frames[other, of_other.to(frames.device)]
+        mixed[clip, given:] = frames[clip, own.to(frames.device)]
     share_of_other = beta[:, None].to(targets)
     return mixed, (1 - share_of_other) * targets + share_of_other * targets[partner]
 
@@ -59,59 +59,54 @@ def _evenly(num_frames: int, wanted: int) -> Tensor:
 
 
 class Mixing:
-    """The mixing of a run, with what FrameStack knows of the training split.
+    """The mixing of a run, mixup or framestack, with what FrameStack knows of the training split.
 
     class_ap (C,): AP of each class over the clips that the epoch before trained on, with the scores
-    they had then; 0 in the first. Both are kept in checkpoints.
+    they had then (the mean, where one was drawn several times); 0 in the first. It is kept in
+    checkpoints, and so are the scores so far.
     """
 
     def __init__(self, kind: str, alpha: float, targets: np.ndarray) -> None:
         self.kind, self.alpha = kind, alpha
         self.class_ap = torch.zeros(targets.shape[1])
         self._targets = targets
-        self._scores = torch.zeros(0)
-        if kind == "framestack":
-            self._scores = torch.full(targets.shape, torch.nan)
+        # Of this process: the sum of the scores of each clip, and in the last column how many.
+        self._sums = np.zeros((len(targets), targets.shape[1] + 1), dtype=np.float32)
 
     def mix(self, frames: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """The frames (N, T, H, W, 3) and targets (N, C) to train on."""
         if self.kind == "mixup":
             return mixup(frames, targets, self.alpha)
-        if self.kind == "framestack":
-            return framestack(frames, targets, self.class_ap)
-        return frames, targets
+        return framestack(frames, targets, self.class_ap)
 
     def note(self, clips: Tensor, logits: Tensor) -> None:
-        """Keep the logits (N, C) that the mixed clips (N,) had in training."""
+        """Keep the scores of logits (N, C) that the mixed clips (N,) had in training."""
         if self.kind == "framestack":
-            self._scores[torch.as_tensor(clips).cpu()] = logits.detach().float().sigmoid().cpu()
+            scores = logits.detach().float().sigmoid().cpu().numpy()
+            once = np.ones((len(scores), 1), dtype=np.float32)
+            np.add.at(self._sums, torch.as_tensor(clips).cpu().numpy(), np.hstack([scores, once]))
 
     def end_epoch(self) -> None:
         """Measure the classes by what all processes kept, and forget it."""
-        if self.kind != "framestack":
-            return
-        scores = self._scores_of_all().numpy()
-        seen = ~np.isnan(scores[:, 0])
-        ap = average_precision(scores[seen], self._targets[seen])
-        self.class_ap = torch.from_numpy(np.nan_to_num(ap)).float()
-        self._scores.fill_(torch.nan)
-
-    def _scores_of_all(self) -> Tensor:
-        """The scores that any process kept, NaN for clips that none did."""
-        own = (~torch.isnan(self._scores[:, 0])).numpy().astype(np.float32)
-        # A clip that a sampler drew twice may have been seen by two processes: the mean of both.
-        seen = distributed.sum_array(own)
-        scores = distributed.sum_array(np.nan_to_num(self._scores.numpy()))
-        with np.errstate(invalid="ignore"):
-            return torch.from_numpy(scores / seen[:, None])
+        if self.kind == "framestack":
+            sums = distributed.sum_array(self._sums)
+            seen = sums[:, -1] > 0
+            scores = sums[seen, :-1] / sums[seen, -1:]
+            ap = average_precision(scores, self._targets[seen])
+            self.class_ap = torch.from_numpy(np.nan_to_num(ap)).float()
+            self._sums[:] = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """The same in every process; all of them call it together."""
+        """That of all processes, which call it together."""
         if self.kind != "framestack":
             return {}
-        return {"class_ap": self.class_ap, "scores": self._scores_of_all()}
+        return {
+            "class_ap": self.class_ap,
+            "sums": torch.from_numpy(distributed.sum_array(self._sums).copy()),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if self.kind == "framestack" and state:
             self.class_ap = state["class_ap"].clone()
-            self._scores = state["scores"].clone()
+            if launched.is_main():  # the sums are of all processes: each clip must count once
+                self._sums[:] = state["sums"].numpy()

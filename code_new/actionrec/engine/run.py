@@ -28,11 +28,12 @@ from actionrec.engine.output import (
     set_aside_checkpoints,
 )
 from actionrec.engine.output_lock import OutputLock
+from actionrec.engine.stopping import stop_together
 from actionrec.engine.surroundings import record_surroundings
 from actionrec.engine.sync_batch_norm import synchronise
 from actionrec.engine.train import train
 from actionrec.engine.training import Training
-from actionrec.errors import Stopped, UserError
+from actionrec.errors import PeerLost, Stopped, UserError
 from actionrec.models.precision import Precision
 from actionrec.models.video_model import VideoModel, last_linear
 from actionrec.randomness import seed_start
@@ -64,21 +65,32 @@ def run(settings: RunSettings, build_model: Callable[[], nn.Module]) -> None:
             remove_leftovers(settings.output_dir)
         setup_logging(settings.output_dir)
         try:
-            with distributed.peers_may_be_lost(), StopSignals() as stop:
-                _run(settings, build_model, device, stop)
+            _run_until_signal(settings, build_model, device)
         except Stopped as stopped:
             log_to_file(logging.WARNING, str(stopped))
             raise
         except UserError as error:
             log_to_file(logging.ERROR, str(error))  # the console gets it from the front door
             raise
+    distributed.finish()
+
+
+def _run_until_signal(
+    settings: RunSettings, build_model: Callable[[], nn.Module], device: torch.device
+) -> None:
+    with StopSignals(resumes=settings.train.auto_resume) as stop:
+        try:
+            with distributed.peers_may_be_lost():
+                _run(settings, build_model, device, stop)
+        except PeerLost as lost:
+            lost.was_told_to_end = bool(stop.received)
+            raise
         except torch.OutOfMemoryError as error:
             raise UserError(
                 f"TRAIN.BATCH_SIZE, TEST.BATCH_SIZE: the memory of {device} is full "
-                f"({str(error).partition('. ')[0]}); lower them, or set TRAIN.ACCUMULATE 2 or "
-                "more, or TRAIN.PRECISION bf16"
+                f"({str(error).partition('. ')[0]}); lower them (TEST.BATCH_SIZE is of each "
+                "process), or set TRAIN.ACCUMULATE 2 or more, or TRAIN.PRECISION bf16"
             ) from error
-    distributed.finish()
 
 
 def _run(
@@ -96,6 +108,7 @@ def _run(
     record_surroundings(settings, device)  # not before: the folder may be another run's
     splits = load_splits(settings)
     _require_unchanged(splits, hashes)
+    stop_together(stop, "nothing was begun yet")
     criterion = None
     if settings.train.enable:
         criterion = build_criterion(
@@ -130,6 +143,7 @@ def _run(
         to_test = _named_test_weights(settings)
     if to_test is not None:
         load_exactly(model.backbone, to_test.state["model_state"], to_test.path)
+        distributed.copy_weights_from_main(model.backbone)  # a file may reach others later
         check_same_input(to_test.state, settings, splits.class_names, to_test.path)
         tested = to_test.path
         logger.info("testing %s", tested)
@@ -213,18 +227,16 @@ def _begin(training: Training, start: Weights | None) -> None:
         set_aside_checkpoints(settings.output_dir)
     if start is not None and start.resumes:
         training.restore(start.state)
+        start.state.clear()  # the file would stay mapped, and keep its place on the disk
         after = f" after step {training.step}" if training.step else ""
         logger.info("resumed from %s, epoch %d%s is next", start.path, training.epoch + 1, after)
     elif start is not None:
-        theirs = start.state["model_state"]
-        if settings.train.new_head:
-            head = last_linear(model.backbone)[0]
-            theirs = {name: w for name, w in theirs.items() if not name.startswith(f"{head}.")}
         report = load_initial_weights(
             model.backbone,
-            theirs,
+            start.state["model_state"],
             clear_name_pattern=settings.train.clear_name_pattern,
             inflate=settings.train.inflate,
+            leave_out=last_linear(model.backbone)[0] if settings.train.new_head else "",
         )
         logger.info("initial weights from %s", start.path)
         for line in report.lines():

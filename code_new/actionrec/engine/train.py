@@ -17,7 +17,7 @@ from torch import Tensor
 from actionrec.data.batching import ClipLoader, train_loader
 from actionrec.data.clip_order import draw_rates, effect
 from actionrec.data.dataset import TrainDataset
-from actionrec.engine import distributed
+from actionrec.engine import checkpoint, distributed
 from actionrec.engine.logging import (
     log_json_stats,
     train_epoch_stats,
@@ -55,9 +55,19 @@ def train(run: Training) -> None:
     validation = Validation(settings, run.splits, run.bad_clips)
     steps_per_epoch = len(batches)
     steps_left = steps_per_epoch * (settings.solver.max_epoch - run.epoch) - run.step
-    progress = Progress(steps_left, "train", "step")
     _tell_of_sampler(run, dataset)
     run.table.resume(run.epoch)
+    try:
+        with Progress(steps_left, "train", "step") as progress:
+            _train_epochs(run, batches, validation, progress)
+    finally:
+        run.scalars.close()
+
+
+def _train_epochs(
+    run: Training, batches: ClipLoader, validation: Validation, progress: Progress
+) -> None:
+    settings, steps_per_epoch = run.settings, len(batches)
     if run.epoch and not run.step and run.is_due(settings.train.eval_period):
         _validate(run, validation)
         run.writer.wait()  # training starts processes, as validation does
@@ -74,10 +84,8 @@ def train(run: Training) -> None:
             run.save(last=run.epoch == settings.solver.max_epoch)
         if evaluate:
             _validate(run, validation)
-            if not save and _has_stalled(run):
-                run.save(last=True)
-    progress.close()
-    run.scalars.close()
+    if _has_stalled(run) and run.epoch < settings.solver.max_epoch:
+        _end_early(run)
 
 
 def _tell_of_sampler(run: Training, dataset: TrainDataset) -> None:
@@ -94,16 +102,20 @@ def _tell_of_sampler(run: Training, dataset: TrainDataset) -> None:
 
 def _has_stalled(run: Training) -> bool:
     """Whether the validations are over for want of progress, with TRAIN.EARLY_STOP_PATIENCE."""
-    patience = run.settings.train.early_stop_patience
-    stalled = should_stop(run.history, patience)
-    if stalled:
-        logger.info(
-            "training ends after epoch %d: %d validations brought no better mAP than %.2f %%",
-            run.epoch,
-            patience,
-            100 * run.best_map,
-        )
-    return stalled
+    return should_stop(run.history, run.settings.train.early_stop_patience)
+
+
+def _end_early(run: Training) -> None:
+    logger.info(
+        "training ends after epoch %d: %d validations brought no better mAP than %.2f %%",
+        run.epoch,
+        run.settings.train.early_stop_patience,
+        100 * run.best_map,
+    )
+    run.writer.wait()
+    path = checkpoint.checkpoint_path(run.settings.output_dir, run.epoch)
+    if not path.is_file():  # no save was due, or the disk was full
+        run.save(last=True)
 
 
 def _validate(run: Training, validation: Validation) -> None:
@@ -168,7 +180,10 @@ def _train_epoch(run: Training, batches: ClipLoader, num_steps: int, progress: P
         run.save_or_stop_after_step(num_steps)
     run.bad_clips.merge(distributed.gather_texts)
     if not run.sums.steps:
-        raise UserError(f"no clip of {run.splits.train_clips.source} could be read, see above")
+        raise UserError(
+            f"no step of epoch {run.epoch + 1} could be taken, as clips of "
+            f"{run.splits.train_clips.source} cannot be read or losses are not finite, see above"
+        )
     _report_epoch(run, rate)
 
 

@@ -60,7 +60,9 @@ class TrainStep:
         self.skipped = 0  # steps whose loss or gradient was not finite
         self._scaler = model.precision.scaler
         self._parameters = [p for p in model.parameters() if p.requires_grad]
-        self._statistics = list(model.buffers()) if settings.train.skip_nonfinite else []
+        self._statistics = [*model.buffers(), *criterion.buffers()]
+        if not settings.train.skip_nonfinite:
+            self._statistics = []  # nothing is ever taken back
         self._forward = _parallel(model)
 
     def take(self, batch: Batch | None, place: Place) -> float | None:
@@ -89,7 +91,8 @@ class TrainStep:
         num_parts = int(min(self.settings.train.accumulate, shares.min()))
         whole = torch.as_tensor(batch.frames), torch.as_tensor(batch.targets)
         if self.mixing is not None:
-            whole = self.mixing.mix(*whole)
+            on_device = whole[0].to(self.model.device, non_blocking=True)
+            whole = self.mixing.mix(on_device, whole[1])
         frames, targets, clips = (
             each.tensor_split(num_parts) for each in (*whole, torch.as_tensor(batch.clips))
         )
@@ -133,6 +136,9 @@ class TrainStep:
             return False
         self._scaler.step(self.optimizer)
         self._scaler.update()
+        if self._scaler.is_enabled() and not math.isfinite(norm) and self._scaler.get_scale() < 1:
+            self._not_finite("the norm of the gradient, at any scale,", norm.item(), batch, place)
+            return False
         return True
 
     def _not_finite(self, what: str, value: float, batch: Batch, place: Place) -> None:
@@ -162,4 +168,7 @@ def _parallel(model: VideoModel) -> nn.Module:
     if launched.world_size() == 1:
         return model
     on_gpu = [model.device] if model.device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=on_gpu)
+    # Looking for unused parameters, DDP keeps its first buckets. It would form others after a step,
+    # and a resumed run, which begins with the first, would add gradients in another order.
+    keep_buckets = model.device.type == "cpu"  # where runs are promised to be equal to the bit
+    return DistributedDataParallel(model, device_ids=on_gpu, find_unused_parameters=keep_buckets)

@@ -14,7 +14,7 @@ import torch
 from actionrec import launched
 from actionrec.data.bad_clips import BadClips
 from actionrec.data.splits import Splits
-from actionrec.engine import checkpoint
+from actionrec.engine import checkpoint, distributed
 from actionrec.engine.checkpoint_writer import CheckpointWriter
 from actionrec.engine.epoch_table import TABLE_NAME, EpochTable
 from actionrec.engine.mixing import Mixing
@@ -115,7 +115,8 @@ class Training:
         """Continue where `state`, a checkpoint of this very run, was saved."""
         self.model.backbone.load_state_dict(state["model_state"])
         self.optimizer.load_state_dict(state["optimizer_state"])
-        self.criterion.load_state_dict(state.get("loss_state", {}))  # upstream's files have none
+        if state.get("loss_state"):  # upstream's files have none, and some losses neither
+            self.criterion.load_state_dict(state["loss_state"])
         if self.train_step.mixing is not None:
             self.train_step.mixing.load_state_dict(state.get("mixing_state", {}))
         if state.get("scaler_state"):
@@ -138,6 +139,8 @@ class Training:
             self.best_map = max(self.best_map, kept["best_map"])
             if kept is state:
                 self.history = [(epoch, score) for epoch, score in state.get("history", ())]
+        # As the main process has it: another machine may not see best.pyth yet.
+        self.best_map = float(distributed.gather_numbers([self.best_map])[0, 0])
 
     def _best_state(self) -> dict[str, Any]:
         """best.pyth, or nothing where it is missing or damaged."""

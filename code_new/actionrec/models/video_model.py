@@ -19,7 +19,10 @@ def last_linear(backbone: nn.Module) -> tuple[str, nn.Linear]:
     """
     linear = [(n, m) for n, m in backbone.named_modules() if isinstance(m, nn.Linear)]
     if not linear:
-        raise UserError("TRAIN.HEAD_ONLY: this model has no linear layer at its end; set it False")
+        raise UserError(
+            "TRAIN.HEAD_ONLY, TRAIN.NEW_HEAD: this model has no linear layer at its end; set them "
+            "False"
+        )
     return linear[-1]
 
 

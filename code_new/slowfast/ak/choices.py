@@ -197,8 +197,15 @@ def _combinations(cfg: CfgNode) -> Iterator[str]:
         yield f"METRICS.SEGMENT_CUTS: {cuts} is not [h, t] with whole numbers h > t"
     if cfg.TRAIN.MIX_ALPHA <= 0:
         yield f"TRAIN.MIX_ALPHA: {cfg.TRAIN.MIX_ALPHA} must be positive"
-    if cfg.TRAIN.NEW_HEAD and not cfg.TRAIN.CHECKPOINT_FILE_PATH:
-        yield ("TRAIN.NEW_HEAD: True, but TRAIN.CHECKPOINT_FILE_PATH names no weights for the rest")
+    for key in ("HEAD_ONLY", "NEW_HEAD"):
+        if cfg.TRAIN[key] and not cfg.TRAIN.CHECKPOINT_FILE_PATH:
+            yield f"TRAIN.{key}: True, but TRAIN.CHECKPOINT_FILE_PATH names no weights for the rest"
+    if launched.is_launched() and 1 < cfg.NUM_GPUS != launched.local_world_size():
+        yield (
+            f"NUM_GPUS: {cfg.NUM_GPUS}, but by RANK, WORLD_SIZE and MASTER_ADDR in the environment "
+            f"this is one of {launched.local_world_size()} processes here; set NUM_GPUS 1 under "
+            "torchrun, or unset these variables"
+        )
     if not (cfg.TRAIN.ENABLE or cfg.TEST.ENABLE):
         yield "TRAIN.ENABLE and TEST.ENABLE are both False: there is nothing to do"
 

@@ -15,8 +15,9 @@ can be overridden on the command line, with or without `--opts`:
     python tools/run_net.py --cfg configs/AK/SLOWFAST_8x8_R50.yaml \\
         MODEL.LOSS_FUNC LDAM LOSS.PARAMS.max_m 0.3 OUTPUT_DIR results/AK/ldam
 
-SlowFast's own keys keep their names and meaning. A key that does not exist, has the wrong type,
-cannot be used or would have no effect is reported, all of them together, before anything is loaded.
+SlowFast's own keys keep their names and meaning, but for TEST.BATCH_SIZE: it is of each process,
+and of the validation too. A key that does not exist, has the wrong type, cannot be used or would
+have no effect is reported, all of them together, before anything is loaded.
 A run whose OUTPUT_DIR holds checkpoints goes on from the newest; with other settings it is refused.
 Initial weights (TRAIN.CHECKPOINT_FILE_PATH) always start at epoch 1 with a new optimizer. Paths
 are relative to the folder that the command is given in (`SlowFast/`).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -93,6 +94,9 @@ def main(
             meeting_point=init_method,
             timeout_sec=cfg.DIST_TIMEOUT_SEC,
         )
+    if launched.world_size() > 1 and settings.device == "cpu":
+        # torch, which reads this as it is imported, would warn of what train_step.py means to do.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from actionrec.engine.run import run  # imports torch, after every check that does not need it
 
     run(settings, lambda: base.build_model(cfg))

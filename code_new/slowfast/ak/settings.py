@@ -132,7 +132,7 @@ def _solver(cfg: CfgNode) -> SolverSettings:
         restart_mult=solver.RESTART_MULT,
         plateau_patience=solver.PLATEAU_PATIENCE,
         plateau_factor=solver.PLATEAU_FACTOR,
-        plateau_min_lr=solver.PLATEAU_MIN_LR,
+        plateau_min_lr=solver.PLATEAU_MIN_LR * scale,
         warmup_epochs=solver.WARMUP_EPOCHS,
         warmup_start_lr=solver.WARMUP_START_LR * scale,
         method=solver.OPTIMIZING_METHOD,
