@@ -1,6 +1,6 @@
 """What the official class counts make of the losses: by training clips and by the workbook's table.
 
-The two differ for classes that the workbook swaps. The table in docs/losses.md is of this arithmetic.
+The two differ for classes that the workbook swaps; docs/losses.md has the numbers in a table.
 """
 
 from __future__ import annotations
