@@ -242,3 +242,23 @@ def test_too_many_bad_clips_of_both_shares_together_end_the_run_in_both(clips, t
             frame.write_bytes(b"no image")
     one, other = in_processes(2, whole_run, root, tmp_path / "out", "data.max_bad_fraction=0.17")
     assert "4 of 18 clips of " in one and "4 of 18 clips of " in other
+
+
+def gradient_sums(shares):
+    loss = losses.build("EQLv2", class_counts=[9] * NUM_CLASSES)
+    rng = np.random.default_rng(0)
+    logits = torch.from_numpy(rng.normal(size=(7, NUM_CLASSES)).astype(np.float32))
+    targets = torch.from_numpy(rng.integers(0, 2, (7, NUM_CLASSES)).astype(np.float32))
+    rank = launched.rank()
+    share = slice(sum(shares[:rank]), sum(shares[: rank + 1]))
+    for _ in range(3):
+        loss(logits[share], targets[share])
+    return {name: value.tolist() for name, value in loss.state_dict().items()}
+
+
+def test_the_gradient_sums_of_eqlv2_are_those_of_all_processes():
+    (alone,) = in_processes(1, gradient_sums, [7])
+    for shares in ([3, 4], [1, 4, 2]):
+        for found in in_processes(len(shares), gradient_sums, shares):
+            for name, values in alone.items():
+                assert found[name] == pytest.approx(values, rel=1e-5), name

@@ -281,3 +281,37 @@ def test_focal_has_safe_gradients_at_certainty_below_gamma_one(gamma):
         logits.grad = None
         losses.build("focal_loss", gamma=gamma)(logits, targets).backward()
         assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"), [pair for pair in EVERY if pair[0] not in ("EQL", "two_way")]
+)
+def test_a_batch_in_parts_is_the_whole_batch(name, variant):
+    """But for EQL, which draws for each batch, and the two-way loss, which compares its clips."""
+    criterion = built(name, variant, reduction="none")
+    values, targets = batch(criterion, clips=9)
+    parts = [criterion(v, t) for v, t in zip(values.split(4), targets.split(4), strict=True)]
+    torch.testing.assert_close(torch.cat(parts), criterion(values, targets))
+
+
+@multi_label
+def test_soft_targets_give_finite_losses_and_gradients_where_they_have_a_meaning(name, variant):
+    criterion = built(name, variant)
+    if not criterion.soft_targets:
+        pytest.skip("a target above 0 is a positive to it")
+    values, targets = batch(criterion)
+    soft = 0.3 * targets + 0.7 * targets.flip(0)
+    values.requires_grad_()
+    loss = seeded(criterion, values, soft)
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(values.grad).all()
+
+
+@every
+def test_compiling_changes_nothing(name, variant):
+    """Traced as torch.compile does it, with its plainest backend: it needs no compiler."""
+    criterion = built(name, variant)
+    values, targets = batch(criterion)
+    expected = seeded(criterion, values, targets)
+    compiled = torch.compile(criterion, backend="aot_eager")
+    torch.testing.assert_close(seeded(compiled, values, targets), expected)
