@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actionrec.data import atomic_file
+from actionrec import atomic_file
 from actionrec.engine.epoch_table import COLUMNS, EpochTable
 
 TRAINED = {"train_loss": 0.25, "lr": 0.1, "seconds": 12.0, "data_wait_share": 0.5}
