@@ -26,18 +26,17 @@ def require_tree(tree: Path, tool: str) -> None:
 
 
 def answer(program: str, work: Callable[[], int], interrupted: str = "") -> int:
-    """The exit status of a command; see `_answer`."""
+    """The exit status of `work()`, or of the error that a user can mend and that ended it.
+
+    interrupted: what to say of Ctrl-C besides that. Imports belong into `work`: one that fails for
+    want of a package means that this is not the Python that was set up.
+    """
     status = _answer(program, work, interrupted)
     launched.note_exit(status)
     return status
 
 
 def _answer(program: str, work: Callable[[], int], interrupted: str) -> int:
-    """The exit status of `work()`, or of the error that a user can mend and that ended it.
-
-    interrupted: what to say of Ctrl-C besides that. Imports belong into `work`: one that fails for
-    want of a package means that this is not the Python that was set up.
-    """
     try:
         return work()
     except ModuleNotFoundError as missing:
