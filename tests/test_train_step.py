@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 import losses
+from actionrec.engine.mixing import Mixing
 from actionrec.engine.optimizer import build_optimizer
 from actionrec.engine.train_step import Place, TrainStep
 from actionrec.errors import UserError
@@ -168,3 +169,13 @@ def test_a_step_that_is_left_out_leaves_the_state_of_the_loss_alone(clips, tmp_p
     )
     assert step.take(batch(), PLACE) is None
     assert all(not value.any() for value in step.criterion.state_dict().values())
+
+
+def test_framestack_learns_nothing_from_a_step_that_is_left_out(clips, tmp_path):
+    mixing = Mixing("framestack", 1.0, batch(8).targets.numpy())
+    plain = step_of(clips, tmp_path, backbone=NotANumber, skip_nonfinite=1)
+    step = TrainStep(
+        plain.settings, plain.model, losses.build("bce_loss"), plain.optimizer, IDS, mixing
+    )
+    assert step.take(batch(), PLACE) is None
+    assert not mixing.state_dict()["sums"].any()

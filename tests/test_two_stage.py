@@ -93,8 +93,8 @@ class Net(nn.Module):
 
 def test_statistics_and_dropout_stop_and_the_heads_own_dropout_goes_on():
     model = VideoModel(Net(), InputSettings())
-    assert last_linear(model.backbone)[0] == "head.projection"
-    model.train_last_layer_alone()
+    assert last_linear(model.backbone, 3)[0] == "head.projection"
+    model.train_last_layer_alone(3)
     for mode in (True, False, True):
         model.train(mode)
         training = {name for name, m in model.backbone.named_modules() if name and m.training}
@@ -108,8 +108,8 @@ def test_statistics_and_dropout_stop_and_the_heads_own_dropout_goes_on():
 
 def test_a_model_without_a_linear_layer_cannot_train_one():
     model = VideoModel(nn.Sequential(nn.Conv3d(3, 4, 1)), InputSettings())
-    with pytest.raises(UserError, match="TRAIN.HEAD_ONLY, TRAIN.NEW_HEAD: this model has no lin"):
-        model.train_last_layer_alone()
+    with pytest.raises(UserError, match="MODEL.ARCH: this model has no linear layer of 3 outputs"):
+        model.train_last_layer_alone(3)
 
 
 @pytest.mark.parametrize("loss", ["two_way", "cross_entropy"])

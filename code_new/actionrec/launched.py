@@ -39,6 +39,18 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def num_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def threads_of_each(processes: int) -> str:
+    """OMP_NUM_THREADS for `processes` at a time: with a thread a core in each they would wait."""
+    return str(max(num_cores() // processes, 1))
+
+
 def note_exit(status: int) -> None:
     """Tell the launcher, if it was ours, how the main process ends: a signal hides it from that."""
     path = os.environ.get(EXIT_STATUS_FILE)

@@ -60,11 +60,12 @@ def machine() -> str:
     """What the numbers hold for, in one line."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    from actionrec import launched
+
     load = f", load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
     return (
-        f"{cores} cores of {platform.machine()}, Python {platform.python_version()}, "
-        f"torch {torch.__version__}{load}"
+        f"{launched.num_cores()} cores of {platform.machine()}, "
+        f"Python {platform.python_version()}, torch {torch.__version__}{load}"
     )
 
 

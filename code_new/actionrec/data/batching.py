@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -225,7 +224,7 @@ def _with_bad(item: ClipViews | BadClip) -> tuple[ClipViews | None, list[BadClip
 @cache  # so that it is said once, not for each loader
 def _num_workers(wanted: int) -> int:
     """`wanted`, but no more than the cores that this process may use: torch warns of that."""
-    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else wanted
+    num_cores = launched.num_cores()
     if wanted > num_cores:
         logger.info("DATA_LOADER.NUM_WORKERS: %d, lowered to the %d cores here", wanted, num_cores)
     return min(wanted, num_cores)

@@ -40,7 +40,7 @@ def launch(
     for name in list(logging.root.manager.loggerDict):
         if name.startswith("torch.distributed.elastic"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-    os.environ.setdefault("OMP_NUM_THREADS", _threads(processes))
+    os.environ.setdefault("OMP_NUM_THREADS", launched.threads_of_each(processes))
     alone = machines == 1
     config = LaunchConfig(
         min_nodes=machines,
@@ -91,12 +91,6 @@ def _run(
             "another by --init_method tcp://HOST:PORT"
         ) from error
     return 0
-
-
-def _threads(processes: int) -> str:
-    """Cores are shared: with a thread a core in each process they would wait for one another."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return str(max((cores or 1) // processes, 1))
 
 
 def _endpoint(meeting_point: str) -> str:

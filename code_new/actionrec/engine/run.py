@@ -231,12 +231,14 @@ def _begin(training: Training, start: Weights | None) -> None:
         after = f" after step {training.step}" if training.step else ""
         logger.info("resumed from %s, epoch %d%s is next", start.path, training.epoch + 1, after)
     elif start is not None:
+        new_head = settings.train.new_head
+        head = last_linear(model.backbone, settings.data.num_classes)[0] if new_head else ""
         report = load_initial_weights(
             model.backbone,
             start.state["model_state"],
             clear_name_pattern=settings.train.clear_name_pattern,
             inflate=settings.train.inflate,
-            leave_out=last_linear(model.backbone)[0] if settings.train.new_head else "",
+            leave_out=head,
         )
         logger.info("initial weights from %s", start.path)
         for line in report.lines():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import platform
 from pathlib import Path
 
@@ -25,7 +24,6 @@ def record_surroundings(settings: RunSettings, device: torch.device) -> None:
 
     Nothing of the environment's variables or of the user is in either.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gpu = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
     logger.info(
         "Python %s, torch %s, numpy %s, %s; %s cores, %s threads, %s processes, device %s%s; "
@@ -34,7 +32,7 @@ def record_surroundings(settings: RunSettings, device: torch.device) -> None:
         torch.__version__,
         np.__version__,
         f"{platform.system()} {platform.machine()}",
-        cores,
+        launched.num_cores(),
         torch.get_num_threads(),
         launched.world_size(),
         device,

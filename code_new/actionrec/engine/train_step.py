@@ -96,13 +96,12 @@ class TrainStep:
         frames, targets, clips = (
             each.tensor_split(num_parts) for each in (*whole, torch.as_tensor(batch.clips))
         )
-        own_sum = 0.0
+        own_sum, kept = 0.0, []
         for part in range(num_parts):
             is_last = part == num_parts - 1
             with self._exchange(is_last):
                 logits = self._forward(frames[part])
-                if self.mixing is not None:
-                    self.mixing.note(clips[part], logits)
+                kept.append((clips[part], logits.detach()))
                 loss: Tensor = self.criterion(logits, targets[part].to(logits.device))
                 own_sum += loss.item() * len(frames[part])
                 if is_last:  # before the gradients meet: a NaN would reach every process
@@ -113,6 +112,9 @@ class TrainStep:
                 # Processes' gradients are averaged: fewer readable clips count for less.
                 weight = len(frames[part]) * len(shares) / float(shares.sum())
                 self._scaler.scale(loss * weight).backward()
+        if self.mixing is not None:
+            for of_part in kept:  # not of a step whose loss is not finite
+                self.mixing.note(*of_part)
         return float(sums.sum())
 
     def _exchange(self, is_last: bool) -> AbstractContextManager[None]:

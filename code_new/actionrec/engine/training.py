@@ -78,7 +78,7 @@ class Training:
     ) -> Training:
         criterion = criterion.to(model.device)
         if settings.train.head_only:
-            model.train_last_layer_alone()
+            model.train_last_layer_alone(settings.data.num_classes)
         mixing = None
         if settings.train.mix != "none":
             targets = splits.train_clips.targets(settings.data.num_classes)

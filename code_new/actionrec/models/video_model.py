@@ -12,18 +12,19 @@ from actionrec.models.video_input import VideoInput
 from actionrec.types import InputSettings
 
 
-def last_linear(backbone: nn.Module) -> tuple[str, nn.Linear]:
+def last_linear(backbone: nn.Module, num_classes: int) -> tuple[str, nn.Linear]:
     """The layer that gives a logit a class, and its name: `head.projection` in SlowFast's models.
 
     Raises UserError where there is none.
     """
     linear = [(n, m) for n, m in backbone.named_modules() if isinstance(m, nn.Linear)]
-    if not linear:
+    fitting = [(name, layer) for name, layer in linear if layer.out_features == num_classes]
+    if not fitting:
         raise UserError(
-            "TRAIN.HEAD_ONLY, TRAIN.NEW_HEAD: this model has no linear layer at its end; set them "
-            "False"
+            f"MODEL.ARCH: this model has no linear layer of {num_classes} outputs, which "
+            "TRAIN.HEAD_ONLY, TRAIN.NEW_HEAD and heads on features need; train the whole model"
         )
-    return linear[-1]
+    return fitting[-1]
 
 
 class VideoModel(nn.Module):
@@ -41,12 +42,12 @@ class VideoModel(nn.Module):
         self.input = VideoInput(settings, self.precision.memory_format)
         self.backbone = self.precision.prepare(backbone)
 
-    def train_last_layer_alone(self) -> None:
+    def train_last_layer_alone(self, num_classes: int) -> None:
         """Keep the weights and statistics of all but the last linear layer, in training too.
 
         What the head does besides, as dropout, goes on as in training.
         """
-        name, last = last_linear(self.backbone)
+        name, last = last_linear(self.backbone, num_classes)
         self._trained_part = name.partition(".")[0]
         self.backbone.requires_grad_(False)
         last.requires_grad_(True)

@@ -28,9 +28,8 @@ from actionrec.engine import checkpoint
 from actionrec.engine.final_test import check_same_input
 from actionrec.engine.initial_weights import load_initial_weights
 from actionrec.engine.output import flat_settings
-from actionrec.errors import UserError
 from actionrec.models.precision import Precision
-from actionrec.models.video_model import VideoModel
+from actionrec.models.video_model import VideoModel, last_linear
 from actionrec.progress import Progress
 from actionrec.randomness import seed_start
 from actionrec.types import InputSettings, RunSettings
@@ -66,19 +65,10 @@ class HeadInputs(VideoModel):
         precision: Precision | None = None,
     ) -> None:
         super().__init__(backbone, settings, precision)
-        heads = [
-            module
-            for module in backbone.modules()
-            if isinstance(module, nn.Linear) and module.out_features == num_classes
-        ]
-        if not heads:
-            raise UserError(
-                f"MODEL.ARCH: this model has no linear layer of {num_classes} outputs, so it has "
-                "no features to train heads on; sweep whole runs instead"
-            )
-        self.num_features = heads[-1].in_features
+        _, head = last_linear(backbone, num_classes)
+        self.num_features = head.in_features
         self._seen = torch.empty(0)
-        heads[-1].register_forward_pre_hook(self._note)
+        head.register_forward_pre_hook(self._note)
 
     def _note(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._seen = inputs[0]

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from actionrec import launched
 from actionrec.engine.scores_file import FILE_NAME, Scores, load_scores
 from actionrec.errors import UserError
 from actionrec.stop_signals import StopSignals
@@ -125,9 +126,7 @@ class RunQueue:
 
 
 def _environment(jobs: int) -> dict[str, str]:
-    """Runs at a time share the cores: with a thread a core in each they would wait for another."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = {"OMP_NUM_THREADS": str(max((cores or 1) // jobs, 1))} if jobs > 1 else {}
+    threads = {"OMP_NUM_THREADS": launched.threads_of_each(jobs)} if jobs > 1 else {}
     return {**threads, **os.environ}
 
 
