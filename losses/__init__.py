@@ -124,7 +124,7 @@ def build(
         )
     cls = _find(name, variant)
     common = {"class_counts": class_counts, "num_clips": num_clips, "generator": generator}
-    accepted = inspect.signature(cls.__init__).parameters
+    accepted = _keywords(cls)
     try:
         loss = cls(
             reduction=reduction, **{k: v for k, v in common.items() if k in accepted}, **params
@@ -144,8 +144,7 @@ def check(name: str, params: Mapping[str, Any]) -> None:
 
 def parameters(name: str, variant: str = "paper") -> dict[str, Any]:
     """The parameters of a loss and their defaults; `variant` is one where there is a choice."""
-    accepted = inspect.signature(_find(name, variant).__init__).parameters.values()
-    own = {p.name: p.default for p in accepted if p.name not in ("self", *_COMMON)}
+    own = {k: v for k, v in _keywords(_find(name, variant)).items() if k not in _COMMON}
     if _is_deferrable(name, variant):
         own |= _DRW
     return {**own, "variant": "paper"} if name in RELEASED else own
@@ -175,6 +174,17 @@ def _find(name: str, variant: str) -> type[Loss]:
         return RELEASED[name]
     variants = "paper or released" if name in RELEASED else "paper only"
     raise ValueError(f"{name}: variant is {variant!r}; there is {variants}")
+
+
+def _keywords(cls: type[Loss]) -> dict[str, Any]:
+    """The constructor's keywords and their defaults, with those that it hands on (`**params`)."""
+    found: dict[str, Any] = {}
+    for base in cls.__mro__:
+        accepted = inspect.signature(base.__init__).parameters.values()  # type: ignore[misc]
+        found = {p.name: p.default for p in accepted if p.kind is p.KEYWORD_ONLY} | found
+        if all(p.kind is not p.VAR_KEYWORD for p in accepted):
+            break
+    return found
 
 
 def _is_deferrable(name: str, variant: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -43,15 +45,8 @@ class ClassBalancedBCE(Loss):
 class ClassBalancedFocal(ClassBalancedBCE):
     """w_c (1 - p_t)^gamma BCE(z, y) with the weights of ClassBalancedBCE: the paper's eq. 8."""
 
-    def __init__(
-        self,
-        *,
-        class_counts: Counts | None = None,
-        beta: float = 0.9999,
-        gamma: float = 2.0,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(class_counts=class_counts, beta=beta, reduction=reduction)
+    def __init__(self, *, gamma: float = 2.0, **params: Any) -> None:
+        super().__init__(**params)
         self.gamma = number("gamma", gamma, 0)
 
     def unweighted(self, logits: Tensor, targets: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -72,29 +74,8 @@ class DistributionBalancedFocal(DistributionBalanced):
     The paper's DB-focal (section 3.3); the authors' code has another constant factor of 2.
     """
 
-    def __init__(
-        self,
-        *,
-        class_counts: Counts | None = None,
-        num_clips: int | None = None,
-        alpha: float = 0.1,
-        beta: float = 10.0,
-        mu: float = 0.3,
-        kappa: float = 0.05,
-        neg_scale: float = 5.0,
-        gamma: float = 2.0,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(
-            class_counts=class_counts,
-            num_clips=num_clips,
-            alpha=alpha,
-            beta=beta,
-            mu=mu,
-            kappa=kappa,
-            neg_scale=neg_scale,
-            reduction=reduction,
-        )
+    def __init__(self, *, gamma: float = 2.0, **params: Any) -> None:
+        super().__init__(**params)
         self.gamma = number("gamma", gamma, 0)
 
     def tolerant(self, logits: Tensor, targets: Tensor) -> Tensor:
